@@ -130,11 +130,6 @@ def prepared_folder(name: str) -> Path:
     return cache_dir() / "models" / name
 
 
-def data_folder(name: str) -> Path:
-    """Where `course fetch` puts the IDX files of "mnist" or "fashion_mnist", whether or not they are there."""
-    return cache_dir() / "data" / name
-
-
 def source_files(name: str) -> dict[str, Path]:
     """The installed package's files of an asset by name, lengths checked; what `course fetch` prepares a model from."""
     asset = _find(name)

@@ -95,7 +95,7 @@ class Timer:
 
 
 def synchronize() -> None:
-    """Wait until the device has done what was asked of it; a CPU has, and so has every device before torch is loaded."""
+    """Wait until the device has done what was asked of it; a CPU has, and so has any device before torch loads."""
     torch = sys.modules.get("torch")
     if torch is None:
         return
