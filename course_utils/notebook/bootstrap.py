@@ -47,7 +47,7 @@ def facts_cell(facts: dict, known: dict[str, str]):
 
 def _duration(minutes: int) -> str:
     hours, rest = divmod(minutes, 60)
-    return " ".join(part for part in (f"{hours} h" * bool(hours), f"{rest} min" * bool(rest)) if part)
+    return " ".join([f"{hours} h"] * bool(hours) + [f"{rest} min"] * bool(rest))
 
 
 def _measured_time(facts: dict) -> str:

@@ -81,9 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `course build`."""
     parser.add_argument("lessons", nargs="*", metavar="LESSON", help="05, 05_slug or a path; all of them by default")
     parser.add_argument("--check", action="store_true", help="write nothing; fail on anything that build would change")
-    parser.add_argument(
-        "--execute", action="store_true", help="run the lessons without valid outputs, keep the outputs"
-    )
+    parser.add_argument("--execute", action="store_true", help="run lessons without valid outputs, keep the outputs")
     parser.add_argument("--fresh", action="store_true", help="with --execute: run them even if their outputs are valid")
     parser.add_argument("--root", help=argparse.SUPPRESS)
 

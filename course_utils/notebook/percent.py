@@ -63,7 +63,7 @@ def read_source(path: Path) -> Source:
         raise _problem(path, 1, f"cannot be read as UTF-8 text ({error})") from error
     header = _header(path, text)
     notebook = jupytext.reads(_without_header(text), fmt="py:percent")
-    lines = _id_lines(text)
+    lines = _id_lines(path, text)
     cells = tuple(_cell(path, cell, lines) for cell in notebook.cells)
     _check_cells(path, cells)
     return Source(path=path, slug=path.stem, number=path.stem[:2], header=header, cells=cells)
@@ -126,21 +126,23 @@ def _check_header(path: Path, course: dict) -> None:
             raise _problem(path, 1, f'prerequisite {number!r} should be a lesson number in quotes, such as "03"')
 
 
-def _id_lines(text: str) -> dict[str, int]:
-    """Line of the first cell marker that carries each id."""
+def _id_lines(path: Path, text: str) -> dict[str, int]:
+    """Line of the cell marker that carries each id. Raises UserError for a marker without one."""
     lines: dict[str, int] = {}
     for number, line in enumerate(text.splitlines(), start=1):
-        if line.startswith("# %%") and (match := re.search(r'\bid="([^"]*)"', line)):
+        if re.match(r"# %%(\s|$)", line):
+            match = re.search(r'\bid="([^"]*)"', line)
+            if not match:
+                raise _problem(path, number, 'this cell has no id: write `# %% id="..."`')
             lines.setdefault(match[1], number)
     return lines
 
 
 def _cell(path: Path, cell, lines: dict[str, int]) -> SourceCell:
     metadata = {key: value for key, value in cell.metadata.items() if key != "lines_to_next_cell"}
-    first = cell.source.strip().splitlines()[0] if cell.source.strip() else "an empty cell"
     cell_id = metadata.pop("id", None)
     if cell_id is None:
-        raise _problem(path, 1, f'the cell that begins with `{first}` has no id: write `# %% id="..."`')
+        raise _problem(path, 1, 'text before the first cell marker: begin it with `# %% [markdown] id="title"`')
     line = lines.get(cell_id, 1)
     if not (isinstance(cell_id, str) and CELL_ID.match(cell_id)):
         raise _problem(path, line, f"cell id {cell_id!r} may hold letters, digits, - and _, at most 64")
