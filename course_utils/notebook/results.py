@@ -84,6 +84,7 @@ class NotebookResult:
     seconds: float = 0.0
     peak_mb: float = 0.0
     cell: str = ""
+    cell_index: int | None = None
     source: str = ""
     message: str = ""
     traceback: str = ""
