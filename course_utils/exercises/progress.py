@@ -182,15 +182,23 @@ def main(args: argparse.Namespace) -> int:
     elif args.source:
         read_import(args.source)
     elif args.reset:
-        aside = set_aside(progress_file(), "reset") if progress_file().exists() else None
-        print(
-            f"Progress starts afresh; the old file is kept as {aside}." if aside else "There was no progress to reset."
-        )
+        reset()
     elif args.json:
         print(json.dumps(progress_view.summary(load()), indent=1, ensure_ascii=False))
     else:
         print(progress_view.as_text(progress_view.summary(load())))
     return 0
+
+
+def reset() -> None:
+    """Set the progress file aside. Raises UserError where that is not possible."""
+    path = progress_file()
+    if not path.exists():
+        print("There was no progress to reset.")
+    elif aside := set_aside(path, "reset"):
+        print(f"Progress starts afresh; the old file is kept: {aside}")
+    else:
+        raise UserError(f"{path} could not be renamed, so nothing was reset; allow writing in {path.parent}")
 
 
 def write_export(target: Path) -> None:
