@@ -82,11 +82,17 @@ def verify(name: str) -> Path:
     Raises EnvironmentProblem with the altered, truncated or missing file and the command that repairs it.
     """
     asset = _find(name)
-    _check_hashes(asset, _installed_files(asset))
+    verify_source(name)
     path = asset_path(name)
     if asset.prepared:
         _check_hashes(asset, _manifest_files(asset, path))
     return path
+
+
+def verify_source(name: str) -> None:
+    """Compare the installed package's files with their recorded hashes; for a prepared model, not its folder."""
+    asset = _find(name)
+    _check_hashes(asset, _installed_files(asset))
 
 
 def model_path(name: str | Path) -> Path:
@@ -111,7 +117,10 @@ def hub_path(name: str, repo_type: str = "model") -> Path:
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(name, repo_type=repo_type, local_files_only=True))
+        folder = Path(snapshot_download(name, repo_type=repo_type, local_files_only=True))
+        if repo_type == "model":
+            _check_model_folder(name, folder)
+        return folder
     except HFValidationError as error:
         raise UserError(
             f"{name!r} is neither an embedded model ({', '.join(MODELS)}), an existing folder, nor a hub name "
@@ -123,6 +132,21 @@ def hub_path(name: str, repo_type: str = "model") -> Path:
             f"{repo_type} {name!r} is not on this machine (no such folder, and not in the hub's local cache). "
             f"Download it once with `course fetch {command}`, then run this again."
         ) from error
+
+
+def _check_model_folder(name: str, folder: Path) -> None:
+    """Notice an interrupted download, and weights that would have to be unpickled."""
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        wanted = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    else:
+        wanted = {"model.safetensors"}
+    missing = sorted(file for file in {"config.json", *wanted} if not (folder / file).is_file())
+    if missing:
+        raise EnvironmentProblem(
+            f"model {name!r} is incomplete here: {folder} lacks {', '.join(missing)} (the course reads safetensors, "
+            f"never pickled weights). Download it again with `course fetch {name}`, or choose another model."
+        )
 
 
 def prepared_folder(name: str) -> Path:

@@ -1,4 +1,4 @@
-"""Write folders and files of the cache safely: whole or not at all, one writer at a time, one message when it cannot be.
+"""Write files and folders of the cache safely: whole or not at all, one writer at a time, one clear message if not.
 
 Knows nothing about what is written.
 """
@@ -76,7 +76,7 @@ def locked(target: Path) -> Iterator[None]:
 
 @contextmanager
 def new_folder(target: Path) -> Iterator[Path]:
-    """An empty folder beside `target` that becomes `target` when the block ends well and disappears when it does not."""
+    """An empty folder beside `target` that becomes `target` if the block ends well, and disappears if not."""
     target.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
