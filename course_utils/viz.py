@@ -85,8 +85,10 @@ def styles(names: Sequence[str]) -> dict[str, Style]:
 
 def new_axes(size_inches: tuple[float, float] = SIZE_INCHES, num_columns: int = 1) -> Axes | list[Axes]:
     """One Axes, or a list of `num_columns` side by side, in the course's look; as a last value they print nothing."""
+    # The first figure of a kernel switches Jupyter's inline backend on, which an rc_context would undo at its end.
+    figure = plt.figure(figsize=size_inches, layout="constrained")
     with plt.rc_context(RC):
-        figure, axes = plt.subplots(1, num_columns, figsize=size_inches, squeeze=False)
+        axes = figure.subplots(1, num_columns, squeeze=False)
     for ax in axes.flat:
         ax._ipython_display_ = lambda: None  # the figure itself is shown anyway; its repr would only be noise
     return axes[0, 0] if num_columns == 1 else list(axes.flat)
