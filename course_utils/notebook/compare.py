@@ -104,6 +104,11 @@ def apply_carriage_returns(text: str) -> str:
     return re.sub(r"^.*\r(?=[^\r\n])", "", text.replace("\r\n", "\n"), flags=re.MULTILINE).replace("\r", "")
 
 
+def without_colours(text: str) -> str:
+    """The text without terminal escape sequences."""
+    return _ANSI.sub("", text)
+
+
 def _add_data(texts: dict[str, list[str]], data: Mapping[str, Any]) -> None:
     for mime in COMPARED_MIMES:
         if mime not in data:
@@ -121,7 +126,7 @@ def _joined(text: str | list[str]) -> str:
 
 
 def _lines(text: str) -> list[str]:
-    return _ADDRESS.sub("0xADDRESS", _ANSI.sub("", text)).rstrip().splitlines()
+    return _ADDRESS.sub("0xADDRESS", without_colours(text)).rstrip().splitlines()
 
 
 def _split(line: str) -> tuple[list[str], list[str]]:

@@ -1,0 +1,213 @@
+"""nbval's kernel, made hermetic, supervised and quick to notice that it died.
+
+Subclasses `nbval.kernel.RunningKernel` (private API of nbval 0.11.0; tests/notebook/test_nbval_api.py guards each name
+used here). It starts, asks and stops one kernel; what the answers mean is `nbval_plugin`'s business.
+"""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from queue import Empty
+from typing import Any
+
+import nbformat
+from jupyter_client.manager import KernelManager
+from nbval.kernel import RunningKernel
+
+from course_utils.notebook.kernel_env import crash_log, kernel_environment, network_log
+from course_utils.notebook.supervisor import supervised
+
+POLL_S = 0.2  # a dead kernel is noticed after this long
+INTERRUPT_WAIT_S = 3.0  # for the traceback of an interrupted cell
+STOP_WAIT_S = 10.0
+REPORT_WAIT_S = 2.0  # for the supervisor's word on how the kernel ended
+LOG_LINES = 12
+PYTHON_KERNEL = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+NO_HISTORY = "--HistoryManager.enabled=False"
+# What a kernel writes while it starts, and the frames between it and a cell.
+NOISE = re.compile(
+    r"^NOTE: When using|^Extension modules:|^\[IPKernelApp\]|[\\/](?:IPython[\\/]core|ipykernel|asyncio)[\\/]"
+)
+DISPLAY_TYPES = ("stream", "display_data", "execute_result", "error")
+
+
+class KernelDied(RuntimeError):
+    """The kernel process is gone; the message says how it ended and the last lines it wrote."""
+
+
+class LessonKernel(RunningKernel):
+    """One kernel in `folder`'s hermetic environment; `kernel_name` None means this very interpreter."""
+
+    def __init__(self, kernel_name: str | None, cwd: Path, folder: Path, startup_timeout: float):
+        self.folder, self.interrupted, self.startup_timeout = Path(folder), False, startup_timeout
+        self.screen = Screen()
+        self._pipe = None
+        # Unix sockets where the path fits (108 bytes): two runs at once can never pick the same port.
+        fits = sys.platform != "win32" and len(os.fsencode(self.folder)) < 80
+        self.km = KernelManager(
+            kernel_name=kernel_name or "python3",
+            transport="ipc" if fits else "tcp",
+            connection_file=str(self.folder / "kernel.json"),
+        )
+        try:
+            self._start(kernel_name, cwd)
+        except RuntimeError as problem:
+            reason = self.last_words()
+            self.stop()
+            raise KernelDied(f"the kernel did not start ({problem}){reason}") from None
+
+    def _start(self, kernel_name: str | None, cwd: Path) -> None:
+        spec = self.km.kernel_spec_manager.get_kernel_spec(self.km.kernel_name)
+        command = list(spec.argv) if kernel_name else [*PYTHON_KERNEL, NO_HISTORY]
+        spec.argv = supervised(command, str(self.folder / "supervisor.json"))
+        self.km._kernel_spec = spec
+        reading, self._pipe = os.pipe()
+        try:
+            with open(self.folder / "kernel.log", "wb") as log:
+                env = kernel_environment("default", self.folder)
+                self.km.start_kernel(env=env, cwd=str(cwd), stdin=reading, stdout=log, stderr=log)
+        finally:
+            os.close(reading)
+        self.kc = self.km.client()
+        self.kc.start_channels()
+        self.kc.wait_for_ready(timeout=self.startup_timeout)
+        self._ensure_iopub_up()
+
+    def await_reply(self, msg_id: str, timeout: float | None = None, **_: Any) -> dict[str, Any]:
+        """The content of the reply to `msg_id`. Raises Empty after `timeout` seconds, KernelDied at once."""
+        end = time.monotonic() + (float("inf") if timeout is None else timeout)
+        while True:
+            message = self.get_message("shell", timeout=end - time.monotonic())
+            if message["parent_header"].get("msg_id") == msg_id:
+                return message["content"]
+
+    def get_message(self, stream: str, timeout: float | None = None) -> dict[str, Any]:
+        """The next message; those that only change what is on the screen are applied and not returned."""
+        limit = INTERRUPT_WAIT_S if self.interrupted else timeout
+        end = time.monotonic() + (float("inf") if limit is None else limit)
+        while True:
+            left = end - time.monotonic()
+            try:
+                message = super().get_message(stream, timeout=max(0.0, min(POLL_S, left)))
+            except Empty:
+                if not self.is_alive():
+                    raise KernelDied(f"the kernel died{self.last_words()}") from None
+                if left <= POLL_S:
+                    raise
+                continue
+            if stream != "iopub" or not self.screen.absorbs(message):
+                return message
+
+    def execute_cell_input(self, cell_input: str, allow_stdin: bool | None = None) -> str:
+        """Send a cell; its messages will find an empty screen."""
+        self.screen.msg_id = super().execute_cell_input(cell_input, allow_stdin)
+        self.screen.clear_before_next = False
+        return self.screen.msg_id
+
+    def evaluate(self, expression: str, timeout: float) -> dict[str, Any]:
+        """The kernel's answer to one expression, as `user_expressions` gives it. Raises Empty after `timeout`."""
+        msg_id = self.kc.execute("", silent=True, store_history=False, user_expressions={"value": expression})
+        content = self.await_reply(msg_id, timeout)
+        with contextlib.suppress(Empty):
+            self.await_idle(msg_id, timeout=1)
+        return content.get("user_expressions", {}).get("value", {})
+
+    def interrupt(self) -> None:
+        """As Ctrl-C; from then on answers are waited for only briefly, since the cell may not listen."""
+        super().interrupt()
+        self.interrupted = True
+
+    def stop(self) -> None:
+        """End the kernel and, through its supervisor, every process below it. Safe to call twice."""
+        if not hasattr(self, "km"):
+            return
+        if hasattr(self, "kc"):
+            self.kc.stop_channels()
+        process = getattr(self.km.provisioner, "process", None) if self.km.provisioner else None
+        if process is not None and process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(STOP_WAIT_S)
+        if self._pipe is not None:
+            os.close(self._pipe)  # end of file makes the supervisor finish, should it still be there
+            self._pipe = None
+        self.km.cleanup_resources()
+        del self.km
+
+    # -- what happened
+
+    def network_attempts(self) -> list[dict[str, Any]]:
+        """What the sandbox refused so far."""
+        with contextlib.suppress(OSError):
+            return [json.loads(line) for line in network_log(self.folder).read_text(encoding="utf-8").splitlines()]
+        return []
+
+    def last_words(self) -> str:
+        """How the process ended, and what its log says about it: a crash's stack from its start, else the end."""
+        code = self._exit_code()
+        how = "" if code is None else f" by {_signal_name(-code)}" if code < 0 else f" with exit code {code}"
+        shown = _lines(crash_log(self.folder))[:LOG_LINES] or _lines(self.folder / "kernel.log")[-LOG_LINES:]
+        return how + "".join(f"\n  {line}" for line in shown)
+
+    def _exit_code(self) -> int | None:
+        end = time.monotonic() + REPORT_WAIT_S
+        while time.monotonic() < end:
+            with contextlib.suppress(OSError, ValueError, KeyError):
+                return json.loads((self.folder / "supervisor.json").read_text(encoding="utf-8"))["exit_code"]
+            time.sleep(POLL_S / 4)
+        return None
+
+
+class Screen:
+    """The outputs of the running cell as a front end shows them: nbval knows neither clearing nor updating a display.
+
+    `outputs` is the very list that nbval fills, so that changing it here changes what is compared.
+    """
+
+    def __init__(self):
+        self.outputs: list[Any] = []
+        self.msg_id = ""
+        self.clear_before_next = False
+        self._displays: dict[str, list[Any]] = {}
+
+    def absorbs(self, message: dict[str, Any]) -> bool:
+        """Apply `message`; True when nothing is left of it for nbval."""
+        if message["parent_header"].get("msg_id") != self.msg_id:
+            return False
+        kind, content = message["msg_type"], message["content"]
+        if kind == "clear_output":
+            self.clear_before_next = content.get("wait", False)
+            if not self.clear_before_next:
+                del self.outputs[:]
+            return True
+        if kind == "update_display_data":
+            for shown in self._displays.get(content["transient"].get("display_id"), []):
+                shown.clear()
+                shown.update(content["data"])
+            return True
+        if kind in DISPLAY_TYPES and self.clear_before_next:
+            self.clear_before_next = False
+            del self.outputs[:]
+        if kind == "display_data" and (display_id := content.get("transient", {}).get("display_id")):
+            content["data"] = nbformat.from_dict(content["data"])  # nbval keeps this very object
+            self._displays.setdefault(display_id, []).append(content["data"])
+        return False
+
+
+def _lines(path: Path) -> list[str]:
+    """The lines of a log that say something, if there is one."""
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    return [line for line in text.splitlines() if line.strip() and not NOISE.search(line)]
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
