@@ -31,6 +31,7 @@ def read_notebook(path: Path) -> nbformat.NotebookNode:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         nb = nbformat.from_dict(data)
+        _check_ids(path, nb)
         nbformat.validate(nb)
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise UserError(f"{path.name} is not a readable notebook: {error}.", "invalid-notebook") from error
@@ -38,6 +39,17 @@ def read_notebook(path: Path) -> nbformat.NotebookNode:
         reason = str(error).strip().splitlines()[0]
         raise UserError(f"{path.name} is not a valid notebook: {reason}.", "invalid-notebook") from error
     return _joined(nb)
+
+
+def _check_ids(path: Path, nb: nbformat.NotebookNode) -> None:
+    """Since format 4.5 every cell has an id, and no two the same; nbformat would invent new ones with a warning."""
+    seen: set[str] = set()
+    for index, cell in enumerate(nb.cells if (nb.nbformat, nb.nbformat_minor) >= (4, 5) else []):
+        if "id" not in cell:
+            raise UserError(f"{path.name}: cell {index + 1} has no id.", "invalid-notebook")
+        if cell.id in seen:
+            raise UserError(f"{path.name}: cell id {cell.id!r} is used twice.", "invalid-notebook")
+        seen.add(cell.id)
 
 
 def _joined(nb: nbformat.NotebookNode) -> nbformat.NotebookNode:

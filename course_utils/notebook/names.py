@@ -1,5 +1,6 @@
 """Which names the code cells of a notebook bind, by reading them: magics are blanked, nothing is executed."""
 
+import ast
 import re
 import symtable
 
@@ -55,3 +56,20 @@ def names_bound_before(cells: list[nbformat.NotebookNode], cell_id: str) -> set[
         if cell.cell_type == "code" and "bootstrap" not in cell.metadata.get("tags", []):
             names |= bound_names(cell.source)
     return names
+
+
+def is_import_cell(source: str) -> bool:
+    """Whether a cell only imports (settings of `os.environ`, magics and `warnings` filters may go along)."""
+    try:
+        body = ast.parse(python_of(source)).body
+    except SyntaxError:
+        return False
+    imports = [node for node in body if isinstance(node, ast.Import | ast.ImportFrom)]
+    return bool(imports) and all(node in imports or isinstance(node, ast.Pass) or _setting(node) for node in body)
+
+
+def _setting(node: ast.stmt) -> bool:
+    text = ast.unparse(node)
+    return text.startswith(("os.environ", "warnings.")) or (
+        isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    )

@@ -1,0 +1,57 @@
+"""Lint rules for the repository's Python: ruff (check and format), and dataclass fields without an annotation."""
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import nbformat
+
+from course_utils.notebook.findings import Finding
+from course_utils.notebook.layout import Layout
+
+# A source lacks what build fills in: names that solutions bind or use are judged in the solved form.
+SOLVED_RULES = "F821,F401"
+
+
+def ruff_findings(layout: Layout, paths: Iterable[Path]) -> Iterator[Finding]:
+    """What `ruff check` and `ruff format --check` say about files and folders. Raises nothing if they are clean."""
+    paths = [str(path) for path in paths]
+    for entry in json.loads(_ruff(layout, ["check", "--output-format", "json", *paths]).stdout or "[]"):
+        where = layout.show(Path(entry["filename"]))
+        message = f"{entry['code'] or 'syntax'}: {entry['message']}"
+        yield Finding(where, f"line {entry['location']['row']}", "code", message, "ruff check --fix, or correct it")
+    for line in _ruff(layout, ["format", "--check", *paths]).stdout.splitlines():
+        if line.startswith("Would reformat: "):
+            name = layout.show(layout.root / line.removeprefix("Would reformat: "))
+            yield Finding(name, "-", "code", "not formatted", f"ruff format {name}")
+
+
+def _ruff(layout: Layout, arguments: list[str], text: str | None = None) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "ruff", *arguments]
+    return subprocess.run(command, cwd=layout.root, capture_output=True, text=True, encoding="utf-8", input=text)
+
+
+def name_findings(layout: Layout, solved: nbformat.NotebookNode, path: str) -> Iterator[Finding]:
+    """Names that no cell of the solved form binds, and imports that it does not use."""
+    options = ["check", "--output-format", "json", "--select", SOLVED_RULES, "--stdin-filename", "solved.ipynb", "-"]
+    for entry in json.loads(_ruff(layout, options, nbformat.writes(solved)).stdout or "[]"):
+        index = (entry.get("cell") or 1) - 1
+        code = [cell for cell in solved.cells if cell.cell_type == "code"]
+        cell = code[index].id if index < len(code) else "-"
+        yield Finding(path, cell, "code", f"{entry['code']}: {entry['message']}", "import or define it, or drop it")
+
+
+def dataclass_findings(layout: Layout) -> Iterator[Finding]:
+    """Plain assignments in a dataclass: they look like options but are not fields."""
+    for path in sorted(layout.package.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef) and any("dataclass" in ast.unparse(d) for d in node.decorator_list):
+                for member in node.body:
+                    if isinstance(member, ast.Assign) and not ast.unparse(member.targets[0]).startswith("__"):
+                        text = ast.unparse(member).splitlines()[0]
+                        message = f"`{text}` in dataclass {node.name} has no annotation, so it is not a field"
+                        fix = "annotate it (ClassVar for a constant)"
+                        yield Finding(layout.show(path), f"line {member.lineno}", "code", message, fix)
