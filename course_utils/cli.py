@@ -14,6 +14,7 @@ from course_utils.errors import EnvironmentProblem, UserError
 COMMANDS = {
     "doctor": ("course_utils.doctor", "check that this machine is ready for the course"),
     "fetch": ("course_utils.fetch", "prepare embedded models, or download what a profile or data set needs"),
+    "lab": ("course_utils.lab", "check this machine, then open the course in JupyterLab at lesson 00"),
     "progress": ("course_utils.exercises.progress", "show which exercises are solved and which is next"),
     "run": ("course_utils.notebook.runner", "execute notebooks and record times, memory, claims and exercises"),
     "check": ("course_utils.notebook.check", "prove with nbval that committed outputs are what today's code prints"),

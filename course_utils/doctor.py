@@ -11,7 +11,6 @@ import json
 import os
 import platform
 import shutil
-import subprocess
 import sys
 import threading
 import urllib.error
@@ -23,6 +22,7 @@ from pathlib import Path
 from course_utils import assets
 from course_utils.errors import EnvironmentProblem
 from course_utils.files import existing_parent
+from course_utils.machine import Gpu, find_gpus, find_tpus, memory_gb
 from course_utils.paths import cache_dir, checkout, state_dir
 from course_utils.runtime import num_cores, package_version
 
@@ -46,14 +46,6 @@ class Row:
     fix: str = ""
 
 
-@dataclass(frozen=True)
-class Gpu:
-    """A graphics card as the driver describes it."""
-
-    name: str
-    memory_gb: float
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `course doctor`."""
     parser.add_argument("--json", action="store_true", help="print the table as JSON")
@@ -67,19 +59,19 @@ def main(args: argparse.Namespace) -> int:
 
 
 def rows(network: bool = False) -> list[Row]:
-    """Every check, in the order of the table. About a second, most of it hashing; `network` also tries the model hub."""
+    """Every check, in the order of the table. About a second; `network` also tries the model hub."""
     gpus = find_gpus()
     return [
         check_python(sys.version_info[:2]),
         *check_packages(),
         check_cores(num_cores()),
-        check_memory(*_memory_gb()),
+        check_memory(*memory_gb()),
         check_disk(cache_dir()),
         check_state(state_dir()),
         check_accelerator(gpus),
         *(check_asset(name) for name in assets.table()),
         check_network(network),
-        suggest_profile(gpus, num_cores(), _memory_gb()[0]),
+        suggest_profile(gpus, num_cores(), memory_gb()[0]),
     ]
 
 
@@ -210,50 +202,19 @@ def check_network(allowed: bool) -> Row:
     return Row("network", WARN, f"{hub} does not answer within {NETWORK_TIMEOUT_S:.0f} s", fix)
 
 
-def suggest_profile(gpus: list[Gpu], cores: int, memory_gb: float) -> Row:
+def suggest_profile(gpus: list[Gpu], cores: int, total_gb: float) -> Row:
     """The profile that suits this machine."""
     if gpus and max(gpu.memory_gb for gpu in gpus) >= GPU_PROFILE_GB and _torch_sees_gpu():
         return Row("profile", OK, "gpu: larger models and data (`course fetch --profile gpu` first)")
-    if cores < 2 or memory_gb < LESSON_MEMORY_GB:
+    if cores < 2 or total_gb < LESSON_MEMORY_GB:
         return Row("profile", OK, "smoke: small and quick; the default works too, slowly")
     return Row("profile", OK, "default: what the notebooks hold, made for two cores and no GPU")
-
-
-def find_gpus() -> list[Gpu]:
-    """NVIDIA cards as the driver's own tool lists them; empty without the tool, or if it does not answer."""
-    tool = shutil.which("nvidia-smi")
-    if tool is None:
-        return []
-    query = [tool, "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
-    try:
-        result = subprocess.run(query, capture_output=True, text=True, timeout=10)
-        lines = [line.rsplit(",", 1) for line in result.stdout.splitlines() if result.returncode == 0]
-        return [Gpu(name.strip(), float(mebibytes) * 2**20 / 1e9) for name, mebibytes in lines]
-    except (OSError, ValueError, subprocess.TimeoutExpired):
-        return []
-
-
-def find_tpus() -> str:
-    """What shows a TPU: device files of Google's accelerators, or the address that notebook services set; "" if none."""
-    devices = sorted(str(path) for path in Path("/dev").glob("accel[0-9]*"))
-    return ", ".join(devices) or os.environ.get("TPU_NAME", "") or os.environ.get("COLAB_TPU_ADDR", "")
 
 
 def _torch_sees_gpu() -> bool:
     import torch
 
     return torch.cuda.is_available()
-
-
-def _memory_gb() -> tuple[float, float]:
-    """Total and available memory, within the limit of a container."""
-    import psutil
-
-    memory = psutil.virtual_memory()
-    limit = Path("/sys/fs/cgroup/memory.max")
-    text = limit.read_text().strip() if limit.is_file() else "max"
-    cap = memory.total if text == "max" else min(int(text), memory.total)
-    return cap / 1e9, min(memory.available, cap) / 1e9
 
 
 def _applies(requirement) -> bool:
