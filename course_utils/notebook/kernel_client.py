@@ -21,7 +21,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionComplete
 from nbformat import NotebookNode
 
-from course_utils.notebook.kernel_env import kernel_environment, network_log
+from course_utils.notebook.kernel_env import crash_log, kernel_environment, network_log
 from course_utils.notebook.memory import MemorySampler
 from course_utils.notebook.supervisor import supervised
 
@@ -29,9 +29,10 @@ DEATH_POLL_S = 0.1
 OUTPUT_WAIT_S = 20.0  # for outputs still on their way when the reply is here
 INTERRUPT_WAIT_S = 3.0  # for the traceback of an interrupted cell
 CLAIM_TIMEOUT_S = 30.0
-SHUTDOWN_WAIT_S = 10.0
+SHUTDOWN_WAIT_S = 2.5  # ipykernel 7 hangs for 10 s in one of thirty ordered exits: its threads wait for each other
+KILL_WAIT_S = 10.0
 MAX_OUTPUT_MB = 20
-LOG_TAIL_LINES = 15
+LOG_LINES = 25
 
 
 class CellTimeout(Exception):
@@ -96,7 +97,7 @@ class CourseClient(NotebookClient):
             self.memory.__exit__()
             self.memory = None
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wait_for_death(), SHUTDOWN_WAIT_S)
+            await asyncio.wait_for(self._wait_for_death(), KILL_WAIT_S)
         await self._close()
 
     async def _close(self) -> None:
@@ -220,13 +221,16 @@ class CourseClient(NotebookClient):
             return None
 
     def log_tail(self) -> str:
-        """The last lines that the kernel process wrote to its own standard error: a crash's stack, for instance."""
-        try:
-            text = (self.folder / "kernel.log").read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            return ""
-        lines = [line for line in text.splitlines() if line.strip() and not _LAUNCH_NOISE.match(line)]
-        return "\n".join(lines[-LOG_TAIL_LINES:])
+        """The Python stack of a crash, or the last lines that the kernel process wrote to its own standard error."""
+        for path, part in (
+            (crash_log(self.folder), slice(LOG_LINES)),
+            (self.folder / "kernel.log", slice(-LOG_LINES, None)),
+        ):
+            text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+            lines = [line for line in text.splitlines() if line.strip() and not _LAUNCH_NOISE.match(line)]
+            if lines:
+                return "\n".join(lines[part])
+        return ""
 
     def network_attempts(self) -> list[dict[str, Any]]:
         """What the sandbox refused so far."""

@@ -25,7 +25,6 @@ _DROPPED = ("PYTHONSTARTUP", "PYTHONINSPECT", "PYTHONOPTIMIZE", "PYTHONHOME", "J
 _FIXED = {
     "PYTHONHASHSEED": "0",
     "PYTHONUTF8": "1",
-    "PYTHONFAULTHANDLER": "1",  # a crash then leaves its Python stack in the kernel's log
     "PYDEVD_DISABLE_FILE_VALIDATION": "1",
     "TQDM_DISABLE": "1",
     "HF_HUB_OFFLINE": "1",
@@ -62,6 +61,7 @@ def kernel_environment(profile: str, folder: Path, base: Mapping[str, str] | Non
         "COURSE_SCRATCH": str(folder / "scratch"),
         "COURSE_CACHE": str(paths.cache_dir().resolve()),
         "COURSE_NETWORK_LOG": str(network_log(folder)),
+        "COURSE_CRASH_LOG": str(crash_log(folder)),
         "IPYTHONDIR": str(folder / "ipython"),  # nobody's own start-up files
         "PYTHONPATH": _python_path(env.get("PYTHONPATH", "")),
     }
@@ -71,6 +71,11 @@ def kernel_environment(profile: str, folder: Path, base: Mapping[str, str] | Non
 def network_log(folder: Path) -> Path:
     """Where the sandbox appends one JSON line for each refused attempt; absent while there was none."""
     return Path(folder).resolve() / "network.jsonl"
+
+
+def crash_log(folder: Path) -> Path:
+    """Where a process that crashes in native code leaves its Python stack."""
+    return Path(folder).resolve() / "crash.log"
 
 
 def _python_path(inherited: str) -> str:

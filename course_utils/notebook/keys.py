@@ -39,6 +39,11 @@ class Key:
     digest: str
     parts: dict[str, str]
 
+    def extended(self, name: str, value: str) -> "Key":
+        """The key with one more part."""
+        parts = {**self.parts, name: value}
+        return Key(_digest(parts), parts)
+
     def reason(self, before: Mapping[str, str] | None) -> str:
         """Why a result with the parts `before` does not hold any more: `cell train changed`, `lock changed`, ..."""
         if not before:

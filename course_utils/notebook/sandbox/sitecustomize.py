@@ -7,6 +7,7 @@ sockets and this machine's own name stay open: torch.distributed, TensorFlow and
 Standard library only, and little of it: this runs before everything else.
 """
 
+import contextlib
 import errno
 import json
 import os
@@ -82,12 +83,10 @@ def _log(event, host, port):
     if not _LOG:
         return
     entry = {"event": event, "host": host, "port": port, "at": _caller(), "pid": os.getpid()}
-    try:
+    with contextlib.suppress(OSError):  # the attempt is refused all the same
         handle = os.open(_LOG, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         os.write(handle, (json.dumps(entry) + "\n").encode())
         os.close(handle)
-    except OSError:
-        pass  # the attempt is refused all the same
 
 
 def _check_name(event, args):
@@ -137,5 +136,16 @@ def _load_hidden_sitecustomize():
         spec.loader.exec_module(module)
 
 
+def _keep_crash_stacks():
+    """A crash in native code writes its Python stack to a file: a kernel's own standard error is a pipe by then."""
+    import faulthandler
+
+    with contextlib.suppress(OSError):
+        handle = os.open(os.environ["COURSE_CRASH_LOG"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        faulthandler.enable(handle, all_threads=False)
+
+
 sys.addaudithook(_hook)
+if "COURSE_CRASH_LOG" in os.environ:
+    _keep_crash_stacks()
 _load_hidden_sitecustomize()
