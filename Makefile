@@ -23,7 +23,7 @@ setup: ## make .venv with everything the course needs, and prepare the embedded 
 	$(COURSE)
 
 lab: ## set up, check this machine, open the course in JupyterLab (PORT=, ARGS=)
-	$(COURSE) lab --port "$(PORT)" $(ARGS)
+	$(COURSE) lab --port "$(PORT)" -- $(ARGS)
 
 test: ## set up, then prove everything: unit tests, build, lint, every notebook in both forms
 	$(COURSE) test $(ARGS)

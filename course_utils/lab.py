@@ -24,7 +24,7 @@ FIRST_LESSON = "00_*.ipynb"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `course lab`."""
     parser.add_argument("--port", default=str(DEFAULT_PORT), help=f"port of the server (default {DEFAULT_PORT})")
-    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="handed on to JupyterLab, e.g. --no-browser")
+    parser.add_argument("arguments", nargs="*", help="after `--`: handed on to JupyterLab, e.g. -- --no-browser")
 
 
 def main(args: argparse.Namespace) -> int:
