@@ -17,6 +17,7 @@ import nbformat
 
 from course_utils import paths
 from course_utils.errors import EnvironmentProblem, UserError
+from course_utils.notebook.cell_outputs import strip_ansi
 from course_utils.notebook.engine import execute_async
 from course_utils.notebook.progress_display import ProgressDisplay
 from course_utils.notebook.results import NotebookResult, write_atomic, write_json
@@ -25,6 +26,7 @@ from course_utils.notebook.schedule import default_jobs, run_all
 from course_utils.notebook.selection import Job, select_jobs
 
 FAILED = 1
+SHOWN_LINES = 14  # of a traceback, on the terminal; the report has all of it
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -201,7 +203,7 @@ async def _until_cancelled(run: Run) -> None:
 
 
 def describe(result: NotebookResult) -> str:
-    """One line: status, time and memory or reason, and for a failure the cell and the message."""
+    """One line: status, time and memory or reason; for a failure also cell, message and the end of the traceback."""
     if result.skipped:
         return f"skipped: {result.message}"
     if result.cached:
@@ -213,7 +215,9 @@ def describe(result: NotebookResult) -> str:
         return f"ok  {cost}{claims}{exercises}" + "".join(f"\n{'':<29}note: {note}" for note in result.notes)
     number = "" if result.cell_index is None else f" cell {result.cell_index + 1}"
     where = f"{number} ({result.cell})" if result.cell else number
-    return f"FAILED  {result.status}{where}: {result.message}  [{cost}]"
+    evidence = strip_ansi(result.traceback).splitlines() or result.output.splitlines()
+    shown = "".join(f"\n    | {line}" for line in evidence[-SHOWN_LINES:])
+    return f"FAILED  {result.status}{where}: {result.message}  [{cost}]{shown}"
 
 
 def report(results: list[NotebookResult], output: Path, args: argparse.Namespace, seconds: float) -> None:

@@ -116,7 +116,7 @@ def read_notebook(path: Path) -> nbformat.NotebookNode:
         raise UserError(f"{path} cannot be read as a notebook: {problem}.", "invalid-notebook") from None
     try:
         nb = nbformat.reads(text, as_version=4)
-        nbformat.validate(nb, relax_add_props=True, repair_duplicate_cell_ids=True)
+        nbformat.validate(nb, relax_add_props=True)
     except Exception as problem:  # nbformat raises whatever the broken structure made it trip over
         what = str(problem).splitlines()[0][:200] or type(problem).__name__
         raise UserError(
