@@ -21,7 +21,7 @@ from course_utils.errors import UserError
 from course_utils.notebook.check_run import check_notebook
 from course_utils.notebook.keys import Key, closure, file_digest, run_key
 from course_utils.notebook.layout import Layout
-from course_utils.notebook.results import NotebookResult, read_json, write_json
+from course_utils.notebook.results import NotebookResult, read_json, write_atomic, write_json
 
 HEARTBEAT_S = 30.0  # without a terminal to write over, one line this often says that work goes on
 CHECKER = "import course_utils.notebook.check_run, course_utils.notebook.nbval_plugin"
@@ -38,13 +38,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Check the notebooks asked for; 0 when every one passed."""
+    sys.stdout.reconfigure(errors="replace")  # an ASCII terminal must not stop a check
     notebooks = select_notebooks(args.notebooks)
+    reports, start = _reports_folder(), time.monotonic()
     results: list[NotebookResult] = []
     try:
         for result in check_all(notebooks, fresh=args.fresh, cell_timeout=args.cell_timeout):
             results.append(result)
     finally:  # interrupted or not, what is known is kept
-        _write_reports(results, args.json, args.junit)
+        _write_reports(results, reports, args.json, args.junit, time.monotonic() - start)
     passed = sum(result.passed for result in results)
     print(f"{passed} passed, {len(results) - passed} failed")
     return 0 if passed == len(results) else 1
@@ -221,10 +223,30 @@ class Display:
         sys.stderr.flush()
 
 
-def _write_reports(results: list[NotebookResult], json_path: Path | None, junit_path: Path | None) -> None:
+def _write_reports(
+    results: list[NotebookResult], reports: Path | None, json_path: Path | None, junit_path: Path | None, seconds: float
+) -> None:
+    """HTML and junit into the checkout's build folder, and what was asked for."""
+    from course_utils.notebook.junit import junit_xml
+    from course_utils.notebook.report import html_report
+
+    xml = junit_xml(results, suite="check")
     if json_path:
         write_json(json_path, {"notebooks": [result.to_json() for result in results]})
     if junit_path:
-        from course_utils.notebook.junit import write_junit
+        write_atomic(junit_path, xml)
+    if reports:
+        write_atomic(reports / "check.html", html_report(results, title="course check", seconds=seconds))
+        write_atomic(reports / "check.xml", xml)
+        print(f"report: {reports / 'check.html'}")
 
-        write_junit(results, junit_path)
+
+def _reports_folder() -> Path | None:
+    """Where reports go, proven writable before minutes are spent. Raises EnvironmentProblem."""
+    root = paths.checkout()
+    if root is None:
+        return None
+    reports = root / "build" / "reports"
+    write_atomic(reports / ".writable", "")
+    (reports / ".writable").unlink(missing_ok=True)
+    return reports
