@@ -59,7 +59,7 @@ def names_bound_before(cells: list[nbformat.NotebookNode], cell_id: str) -> set[
 
 
 def is_import_cell(source: str) -> bool:
-    """Whether a cell only imports (settings of `os.environ`, magics and `warnings` filters may go along)."""
+    """Whether a cell only imports (settings of `os.environ` and log levels, magics and `warnings` filters may go along)."""
     try:
         body = ast.parse(python_of(source)).body
     except SyntaxError:
@@ -70,6 +70,6 @@ def is_import_cell(source: str) -> bool:
 
 def _setting(node: ast.stmt) -> bool:
     text = ast.unparse(node)
-    return text.startswith(("os.environ", "warnings.")) or (
-        isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-    )
+    if text.startswith(("os.environ", "warnings.")) or ".setLevel(" in text:
+        return True
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
