@@ -14,11 +14,12 @@ from course_utils.errors import UserError
 from course_utils.notebook.bootstrap import bootstrap_cell, facts_cell
 from course_utils.notebook.canonical import KERNELSPEC, LANGUAGE_INFO, write_notebook
 from course_utils.notebook.cells import exercise_cells, plain_cell
+from course_utils.notebook.claims import parse_claims
 from course_utils.notebook.exercise_source import exercise_of, read_exercises
 from course_utils.notebook.facts import lesson_facts
 from course_utils.notebook.layout import Layout
 from course_utils.notebook.names import names_bound_before
-from course_utils.notebook.percent import Source, read_source
+from course_utils.notebook.percent import Source, SourceCell, read_source
 
 __all__ = ["add_arguments", "build_lesson", "main", "write_notebook"]
 
@@ -34,11 +35,11 @@ def build_lesson(source_path: Path, form: str = "learner") -> nbformat.NotebookN
     cells = _cells(source, layout, form)
     known = {path.stem[:2]: path.stem for path in layout.sources()}
     cells[1:1] = [facts_cell(lesson_facts(source, layout), known), bootstrap_cell(layout)]
+    _check_ids(source, cells)
     course = {**source.header, "slug": source.slug, "form": form}
     metadata = {"course": course, "kernelspec": KERNELSPEC, "language_info": LANGUAGE_INFO}
     nb = nbformat.v4.new_notebook(cells=cells, metadata=nbformat.from_dict(metadata))
     nb.nbformat_minor = 5
-    _check_ids(source, nb)
     return nb
 
 
@@ -47,6 +48,7 @@ def _cells(source: Source, layout: Layout, form: str) -> list[nbformat.NotebookN
     cells: list[nbformat.NotebookNode] = []
     for cell in source.cells:
         if cell.exercise is None:
+            _check_claims(source, cell)
             cells.append(plain_cell(cell, exercises))
             continue
         exercise = exercise_of(exercises, cell.exercise, f"{source.path.name}, line {cell.line}")
@@ -59,7 +61,16 @@ def _cells(source: Source, layout: Layout, form: str) -> list[nbformat.NotebookN
     return cells
 
 
-def _unbound(source: Source, cell, missing: list[str]) -> UserError:
+def _check_claims(source: Source, cell: SourceCell) -> None:
+    """A claim that cannot be read is an error of the source, with its cell."""
+    try:
+        if cell.kind == "markdown":
+            parse_claims(cell.source)
+    except UserError as error:
+        raise UserError(f"{source.path.name}, line {cell.line}, cell {cell.id!r}: {error}", error.status) from error
+
+
+def _unbound(source: Source, cell: SourceCell, missing: list[str]) -> UserError:
     names = ", ".join(f"`{name}`" for name in missing)
     return UserError(
         f"{source.path.name}, line {cell.line}: the solution of exercise {cell.exercise} uses {names}, which no cell "
@@ -69,8 +80,8 @@ def _unbound(source: Source, cell, missing: list[str]) -> UserError:
     )
 
 
-def _check_ids(source: Source, nb: nbformat.NotebookNode) -> None:
-    ids = [cell.id for cell in nb.cells]
+def _check_ids(source: Source, cells: list[nbformat.NotebookNode]) -> None:
+    ids = [cell.id for cell in cells]
     twice = sorted({cell_id for cell_id in ids if ids.count(cell_id) > 1})
     if twice:
         message = f"{source.path.name}: cell id {twice[0]!r} is also the id of a generated cell; choose another."

@@ -157,7 +157,7 @@ def run_key(nb: NotebookNode, profile: str, parameters: Mapping[str, Any], root:
 
 
 def _output_parts(nb: NotebookNode, root: Path) -> dict[str, str]:
-    code = [cell for cell in nb.cells if cell.cell_type == "code" and not _added_by_a_run(cell)]
+    code = [cell for cell in nb.cells if cell.cell_type == "code" and not _changes_nothing(cell)]
     parts = {f"cell {cell.get('id', index)}": _cell_digest(cell) for index, cell in enumerate(code)}
     parts["cells"] = _hash("\n".join(f"{name} {digest}" for name, digest in parts.items()))
     text = [repr(claim) for cell in nb.cells if cell.cell_type == "markdown" for claim in parse_claims(cell.source)]
@@ -178,8 +178,9 @@ def _lesson_exercises(nb: NotebookNode, sources: list[str], root: Path) -> list[
     return [f"import {PACKAGE}.exercises.lesson_{number}"] if uses and number.isdigit() else []
 
 
-def _added_by_a_run(cell: NotebookNode) -> bool:
-    return any(tag in ADDED_BY_A_RUN for tag in cell.metadata.get("tags", []))
+def _changes_nothing(cell: NotebookNode) -> bool:
+    """Cells a run adds, and the bootstrap cell: it acts on Colab only, and names the release and the installer."""
+    return any(tag in (*ADDED_BY_A_RUN, "bootstrap") for tag in cell.metadata.get("tags", []))
 
 
 def _cell_digest(cell: NotebookNode) -> str:

@@ -6,6 +6,7 @@ It reads; it executes nothing and changes nothing. The rules are in `lint_files`
 
 import argparse
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 from course_utils.errors import UserError
@@ -22,6 +23,7 @@ from course_utils.notebook.lint_files import FILE_RULES, execution
 from course_utils.notebook.lint_links import anchors_in, broken_links, link_problem, links_in
 from course_utils.notebook.lint_numbers import unclaimed_numbers
 from course_utils.notebook.lint_tree import dataclass_findings, name_findings, ruff_findings
+from course_utils.notebook.results import write_json
 
 PYTHON_FOLDERS = ("course_utils", "tests", "bench", "notebooks/src")
 LINK_FIX = "correct the link, or add what it points to"
@@ -31,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `course lint`."""
     parser.add_argument("targets", nargs="*", metavar="LESSON|FILE", help="05, or any .ipynb; everything by default")
     parser.add_argument("--strict", action="store_true", help="warnings fail too")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write the findings there too")
     parser.add_argument("--root", help=argparse.SUPPRESS)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = "\n".join(["what is reported:", *(f"  {name:<23}{text}" for name, text in STATUSES.items())])
@@ -43,19 +46,27 @@ def main(args: argparse.Namespace) -> int:
     except UserError:
         layout = None
     files, lessons = _split(args.targets, layout)
-    findings = [finding for path in files for finding in lint_file(path, layout)]
-    for source in lessons:
-        findings += lint_lesson(source, layout)
-    if not args.targets:
-        findings += lint_tree(layout)
-    elif lessons:
-        findings += ruff_findings(layout, lessons)
+    linted = {path: lint_file(path, layout) for path in files}
+    linted |= {source: lint_lesson(source, layout) for source in lessons}
+    others = lint_tree(layout) if not args.targets else ruff_findings(layout, lessons) if lessons else []
+    findings = [*(finding for found in linted.values() for finding in found), *others]
     for finding in findings:
         print(finding)
+    if args.json:
+        write_json(args.json, _report(linted))
     errors = sum(not finding.warning for finding in findings)
-    count = len(files) + len(lessons)
-    print(f"{count} notebooks linted: {errors} errors, {len(findings) - errors} warnings")
+    print(f"{len(linted)} notebooks linted: {errors} errors, {len(findings) - errors} warnings")
     return 1 if errors or (args.strict and findings) else 0
+
+
+def _report(linted: dict[Path, list[Finding]]) -> dict:
+    """One row for each notebook, in the form of `course run --json`: the first error decides the status."""
+    rows = []
+    for path, findings in linted.items():
+        worst = min(findings, key=lambda finding: finding.warning, default=None)
+        row = {"path": str(path), "status": worst.status if worst else "ok", "cell": worst.cell if worst else ""}
+        rows.append({**row, "findings": [asdict(finding) for finding in findings]})
+    return {"notebooks": rows}
 
 
 def _split(targets: list[str], layout: Layout | None) -> tuple[list[Path], list[Path]]:
@@ -86,6 +97,8 @@ def lint_file(path: Path, layout: Layout | None = None) -> list[Finding]:
     except UserError as error:
         return [from_error(shown, error)]
     findings = [Finding(shown, *found) for rule in FILE_RULES for found in rule(nb)]
+    if "slug" in nb.metadata.get("course", {}):
+        findings += [Finding(shown, *found) for found in [*budget(nb), *lint_lessons.imports(nb)]]
     findings += [Finding(shown, cell, "link", what, LINK_FIX) for cell, what in broken_links(nb, path.parent, layout)]
     return findings + [Finding(shown, *found, warning=True) for found in unclaimed_numbers(nb)]
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import jupytext
+import nbformat
 import yaml
 
 from course_utils.errors import UserError
@@ -62,7 +63,10 @@ def read_source(path: Path) -> Source:
     except (OSError, UnicodeDecodeError) as error:
         raise _problem(path, 1, f"cannot be read as UTF-8 text ({error})") from error
     header = _header(path, text)
-    notebook = jupytext.reads(_without_header(text), fmt="py:percent")
+    try:
+        notebook = jupytext.reads(_without_header(text), fmt="py:percent")
+    except nbformat.ValidationError as error:
+        raise _problem(path, 1, f"a cell marker holds what a notebook cannot: {error.message}") from error
     lines = _id_lines(path, text)
     cells = tuple(_cell(path, cell, lines) for cell in notebook.cells)
     _check_cells(path, cells)
@@ -127,14 +131,16 @@ def _check_header(path: Path, course: dict) -> None:
 
 
 def _id_lines(path: Path, text: str) -> dict[str, int]:
-    """Line of the cell marker that carries each id. Raises UserError for a marker without one."""
+    """Line of the cell marker that carries each id. Raises UserError for none, or one used twice."""
     lines: dict[str, int] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         if re.match(r"# %%(\s|$)", line):
             match = re.search(r'\bid="([^"]*)"', line)
             if not match:
                 raise _problem(path, number, 'this cell has no id: write `# %% id="..."`')
-            lines.setdefault(match[1], number)
+            if match[1] in lines:
+                raise _problem(path, number, f"cell id {match[1]!r} is used twice")
+            lines[match[1]] = number
     return lines
 
 
@@ -156,13 +162,9 @@ def _cell(path: Path, cell, lines: dict[str, int]) -> SourceCell:
 
 
 def _check_cells(path: Path, cells: tuple[SourceCell, ...]) -> None:
-    seen: set[str] = set()
     if not cells or cells[0].kind != "markdown":
         raise _problem(path, 1, "the first cell must be a markdown cell: the title and the question")
     for cell in cells:
-        if cell.id in seen:
-            raise _problem(path, cell.line, f"cell id {cell.id!r} is used twice")
-        seen.add(cell.id)
         if cell.exercise is None:
             if not cell.source.strip():
                 raise _problem(path, cell.line, f"cell {cell.id!r} is empty")
