@@ -59,7 +59,7 @@ def names_bound_before(cells: list[nbformat.NotebookNode], cell_id: str) -> set[
 
 
 def is_import_cell(source: str) -> bool:
-    """Whether a cell only imports (settings of `os.environ` and log levels, magics and `warnings` filters may go along)."""
+    """Whether a cell only imports (`os.environ`, log levels, magics and `warnings` filters may go along)."""
     try:
         body = ast.parse(python_of(source)).body
     except SyntaxError:
