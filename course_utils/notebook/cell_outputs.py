@@ -42,7 +42,7 @@ def _merged(outputs: list[NotebookNode]) -> Iterator[NotebookNode]:
 
 def as_terminal(text: str) -> str:
     """What is left to see after carriage returns and backspaces."""
-    while "\b" in text and (shorter := re.sub(r"[^\n\b]\b", "", text)) != text:
+    while (shorter := re.sub("[^\n\x08]\x08", "", text)) != text:
         text = shorter
     return "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n"))
 

@@ -8,6 +8,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+from nbformat import NotebookNode
 from papermill.engines import Engine, NotebookExecutionManager
 from papermill.exceptions import PapermillException
 from papermill.log import logger
@@ -26,6 +27,16 @@ class CourseEngine(Engine):
 
     Cells never reached stay `pending` in papermill's metadata, and a cell that failed in any way is `failed`.
     """
+
+    @classmethod
+    def nb_kernel_name(cls, nb: NotebookNode, name: str | None = None) -> str:
+        """This very interpreter's kernel, whatever the notebook's metadata says, or does not say."""
+        return "python3"
+
+    @classmethod
+    def nb_language(cls, nb: NotebookNode, language: str | None = None) -> str:
+        """Python, for the injected cell."""
+        return "python"
 
     @classmethod
     def execute_managed_notebook(
