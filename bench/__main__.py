@@ -2,8 +2,8 @@
 
     python -m bench [import launch ...]
 
-A benchmark is a module with `main()` that prints a table and raises AssertionError when a promise is broken. Each gets a
-fresh process, so that none inherits another's memory or imported packages.
+A benchmark is a module with `main()` that prints a table and raises AssertionError when a promise is broken. Each has
+a fresh process, so that none inherits another's memory or imported packages.
 """
 
 import subprocess

@@ -89,15 +89,28 @@ def set_up(python, torch_choice):
     """Bring the environment up to date; a fraction of a second when nothing changed. Raises Problem."""
     stamp = stamp_file(python)
     key = setup_key(torch_choice)
-    if read_stamp(stamp) != key or not python.exists():
+    if read_stamp(stamp) != key or not usable(python):
         with one_at_a_time():
-            if read_stamp(stamp) != key or not python.exists():
-                if not python.exists():
+            if read_stamp(stamp) != key or not usable(python):
+                if not usable(python):
                     make_venv(python)
                 install(python, torch_choice)
                 write_stamp(stamp, key)
     if not prepared_model().is_file():
         run("prepare the embedded models", [str(python), "-m", "course_utils.cli", "fetch"])
+
+
+def usable(python):
+    """Whether the environment's interpreter is there and of the Python asked for: `.venv` of another one is made anew."""
+    if not python.exists():
+        return False
+    try:
+        lines = (python.parent.parent / "pyvenv.cfg").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return True  # conda's environments have no such file
+    values = dict(line.split("=", 1) for line in lines if "=" in line)
+    found = next((value.strip() for name, value in values.items() if name.strip().startswith("version")), "")
+    return found.split(".")[:2] == platform.python_version().split(".")[:2]
 
 
 def setup_key(torch_choice):
