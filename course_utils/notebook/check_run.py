@@ -61,7 +61,19 @@ def _temporary_folder() -> Path:
 
 
 def _command(path: Path, folder: Path, cell_timeout: float | None) -> list[str]:
-    options = ["-p", PLUGIN, "-p", "no:cacheprovider", "--noconftest", "-c", str(CONFIG), "--rootdir", str(path.parent)]
+    options = [
+        "-p",
+        PLUGIN,
+        "-p",
+        "nbval.plugin",
+        "-p",
+        "no:cacheprovider",
+        "--noconftest",
+        "-c",
+        str(CONFIG),
+        "--rootdir",
+        str(path.parent),
+    ]
     options += ["--nbval", "--color=no", "--course-journal", str(folder / "journal"), "--course-folder", str(folder)]
     if cell_timeout is not None:
         options += [f"--nbval-cell-timeout={cell_timeout}"]
@@ -73,7 +85,7 @@ def _environment() -> dict[str, str]:
     env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_"))}
     package = str(Path(__file__).resolve().parents[2])
     env["PYTHONPATH"] = os.pathsep.join(filter(None, [package, env.get("PYTHONPATH", "")]))
-    return env | {"PYTHONUTF8": "1"}
+    return env | {"PYTHONUTF8": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 
 
 def _run_nbval(
