@@ -60,9 +60,8 @@ def test_supported_python(version):
 def test_an_old_python_gets_a_message_from_make(clone):
     """An interpreter that says it is 3.9, as `make` would meet it."""
     old = clone / "old python"
-    code = "import sys, runpy; sys.version_info = (3, 9, 1); del sys.argv[0]; "
-    code += "runpy.run_path(sys.argv[0], run_name='__main__')"
-    old.write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "{code}" "$@"\n')
+    code = "import sys; sys.version_info = (3, 9, 1); sys.version = '3.9.1 (main)'; exec(sys.argv[1])"
+    old.write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "{code}" "$2"\n')
     old.chmod(0o755)
     result = make(clone, "setup", PYTHON=str(old))
     assert result.returncode == 2

@@ -101,7 +101,7 @@ def set_up(python, torch_choice):
 
 
 def usable(python):
-    """Whether the environment's interpreter is there and of the Python asked for: `.venv` of another one is made anew."""
+    """Whether the environment's interpreter is there and of the Python asked for; else `.venv` is made anew."""
     if not python.exists():
         return False
     try:
