@@ -9,7 +9,7 @@ import difflib
 import hashlib
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -149,7 +149,9 @@ def _remember(path: Path, key: Key | None, result: NotebookResult) -> None:
 # -- running and showing
 
 
-def check_all(notebooks: list[Path], fresh: bool = False, cell_timeout: float | None = None):
+def check_all(
+    notebooks: list[Path], fresh: bool = False, cell_timeout: float | None = None
+) -> Iterator[NotebookResult]:
     """Yield a result for each notebook, in order, printing what happens and why."""
     for path in notebooks:
         key = check_key(path)
@@ -194,10 +196,10 @@ def describe(result: NotebookResult) -> list[str]:
 class Display:
     """Says what is being checked: one line written over on a terminal, else a line at the start and now and then."""
 
-    def __init__(self, name: str, reason: str, count: int, write: Callable[[str], Any] = sys.stderr.write):
-        self.name, self.count, self.write = name, count, write
+    def __init__(self, name: str, reason: str, count: int):
+        self.name, self.count = name, count
         self.start = self.last = time.monotonic()
-        self.number, self.cell, self.terminal = 0, "starting", sys.stderr.isatty()
+        self.number, self.cell, self.terminal = 0, "starting", sys.stdout.isatty()
         self._line(f"checking       {name}: {reason}\n")
 
     def on_event(self, event: dict[str, Any]) -> None:
@@ -219,8 +221,8 @@ class Display:
             self._line("\r\x1b[2K")
 
     def _line(self, text: str) -> None:
-        self.write(text)
-        sys.stderr.flush()
+        sys.stdout.write(text)
+        sys.stdout.flush()
 
 
 def _write_reports(
