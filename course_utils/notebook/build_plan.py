@@ -12,10 +12,10 @@ from course_utils.errors import UserError
 from course_utils.notebook.build import build_lesson
 from course_utils.notebook.canonical import notebook_bytes, read_notebook
 from course_utils.notebook.facts import all_facts, facts_bytes, facts_path
+from course_utils.notebook.harvest import carry_over, runs
 from course_utils.notebook.keys import output_key
 from course_utils.notebook.layout import Layout
 from course_utils.notebook.lesson_table import BEGIN, as_markdown, fill_markers
-from course_utils.notebook.harvest import carry_over, runs
 
 
 @dataclass

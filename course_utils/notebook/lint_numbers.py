@@ -21,7 +21,7 @@ OPT_OUT = "no-claim"
 CLAIM = re.compile(r"<!--\s*claim:.*?-->", re.DOTALL)
 # What is not prose: comments, formulas, addresses, headings, and numbers that name a place or a version.
 NOT_PROSE = re.compile(
-    r"<!--.*?-->|\$\$.*?\$\$|\$[^$\n]+\$|\]\([^)]*\)|https?://\S+|^#+ .*$|<[^>\n]+>"
+    r"<!--.*?-->|\$\$.*?\$\$|\$[^$\n]+\$|\]\([^)]*\)|https?://\S+|^#+ [^\n]*$|<[^>\n]+>"
     r"|\b(?:section|sections|lesson|lessons|exercise|figure|table|chapter|equation|version|python|arxiv:?|§)\s*[\d.,–-]+"
     r"|\bv?\d+\.\d+\.\d+\S*|\b\d{4}\.\d{4,5}\b",
     re.DOTALL | re.MULTILINE | re.IGNORECASE,

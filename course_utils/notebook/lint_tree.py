@@ -9,6 +9,7 @@ from pathlib import Path
 
 import nbformat
 
+from course_utils.errors import EnvironmentProblem
 from course_utils.notebook.findings import Finding
 from course_utils.notebook.layout import Layout
 
@@ -19,14 +20,19 @@ SOLVED_RULES = "F821,F401"
 def ruff_findings(layout: Layout, paths: Iterable[Path]) -> Iterator[Finding]:
     """What `ruff check` and `ruff format --check` say about files and folders. Raises nothing if they are clean."""
     paths = [str(path) for path in paths]
-    for entry in json.loads(_ruff(layout, ["check", "--output-format", "json", *paths]).stdout or "[]"):
-        where = layout.show(Path(entry["filename"]))
-        message = f"{entry['code'] or 'syntax'}: {entry['message']}"
-        yield Finding(where, f"line {entry['location']['row']}", "code", message, "ruff check --fix, or correct it")
-    for line in _ruff(layout, ["format", "--check", *paths]).stdout.splitlines():
-        if line.startswith("Would reformat: "):
-            name = layout.show(layout.root / line.removeprefix("Would reformat: "))
-            yield Finding(name, "-", "code", "not formatted", f"ruff format {name}")
+    for command, fix in ((["check"], "ruff check --fix, or correct it"), (["format", "--check"], "ruff format")):
+        for entry in _entries(layout, [*command, *paths]):
+            where = layout.show(Path(entry["filename"]))
+            message = f"{entry['code'] or 'syntax'}: {entry['message']}"
+            yield Finding(where, f"line {entry['location']['row']}", "code", message, fix)
+
+
+def _entries(layout: Layout, arguments: list[str], text: str | None = None) -> list[dict]:
+    """What ruff reports as JSON. Raises EnvironmentProblem when ruff itself fails: silence would look like success."""
+    done = _ruff(layout, [*arguments, "--output-format", "json"], text)
+    if done.returncode not in (0, 1) or not done.stdout.strip():
+        raise EnvironmentProblem(f"ruff did not run: {done.stderr.strip()[-300:]}. Install the extra `dev`.")
+    return json.loads(done.stdout)
 
 
 def _ruff(layout: Layout, arguments: list[str], text: str | None = None) -> subprocess.CompletedProcess:
@@ -36,11 +42,9 @@ def _ruff(layout: Layout, arguments: list[str], text: str | None = None) -> subp
 
 def name_findings(layout: Layout, solved: nbformat.NotebookNode, path: str) -> Iterator[Finding]:
     """Names that no cell of the solved form binds, and imports that it does not use."""
-    options = ["check", "--output-format", "json", "--select", SOLVED_RULES, "--stdin-filename", "solved.ipynb", "-"]
-    for entry in json.loads(_ruff(layout, options, nbformat.writes(solved)).stdout or "[]"):
-        index = (entry.get("cell") or 1) - 1
-        code = [cell for cell in solved.cells if cell.cell_type == "code"]
-        cell = code[index].id if index < len(code) else "-"
+    options = ["check", "--select", SOLVED_RULES, "--stdin-filename", "solved.ipynb", "-"]
+    for entry in _entries(layout, options, nbformat.writes(solved)):
+        cell = solved.cells[(entry.get("cell") or 1) - 1].id
         yield Finding(path, cell, "code", f"{entry['code']}: {entry['message']}", "import or define it, or drop it")
 
 

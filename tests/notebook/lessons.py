@@ -71,6 +71,10 @@ def make_checkout(root: Path, body: str = BODY, exercises: str = EXERCISES, name
     """A checkout with one lesson."""
     (root / "notebooks" / "src").mkdir(parents=True, exist_ok=True)
     (root / "course_utils" / "exercises").mkdir(parents=True, exist_ok=True)
+    (root / "notebooks" / "profiles").mkdir(exist_ok=True)
+    for profile in ("smoke", "gpu"):
+        if not (file := root / "notebooks" / "profiles" / f"{profile}.yaml").exists():
+            file.touch()
     (root / "pyproject.toml").write_text('[project.urls]\nRepository = "https://github.com/someone/course"\n')
     (root / "course_utils" / "exercises" / f"lesson_{name[:2]}.py").write_text(textwrap.dedent(exercises))
     (root / "notebooks" / "src" / f"{name}.py").write_text(HEADER + body, encoding="utf-8")
