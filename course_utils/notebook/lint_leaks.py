@@ -1,6 +1,6 @@
-"""Finds solutions outside their folded cell, by comparing normalised lines in shingles of three.
+"""Finds solutions outside their folded cell: by normalised lines in shingles of three, and whole functions by shape.
 
-Layout, comments, docstrings and types of quotes do not hide a copy; renamed variables do.
+Layout, comments, docstrings and quotes do not hide a copy; other names hide a part of one, not a whole function.
 """
 
 import ast
@@ -15,6 +15,7 @@ FENCED = re.compile(r"^(`{3,})[^\n]*\n(.*?)^\1\s*$", re.MULTILINE | re.DOTALL)
 SHINGLE = 3  # lines
 SHARE = 0.5  # of the solution's shingles in one cell
 MIN_CHARACTERS = 12  # of a line that tells anything
+MIN_STATEMENTS = 3  # of a function whose shape alone tells anything
 MIN_DIGITS = 4  # of a predicted number that does not turn up by chance
 
 
@@ -38,7 +39,34 @@ def _gives_away(cell: NotebookNode, solution: str, prediction: str | None) -> bo
     if prediction is not None:
         digits = re.sub(r"(?<=\d)[,_\u202f\u2009](?=\d{3})", "", cell.source)
         return bool(prediction) and re.search(rf"(?<![\w.]){re.escape(prediction)}(?![\w.]\d|\d)", digits) is not None
-    return contains_solution(cell_lines(cell), solution_lines(solution))
+    code = _code_of(cell)
+    return contains_solution(cell_lines(cell), solution_lines(solution)) or bool(shapes(solution) & shapes(code))
+
+
+def _code_of(cell: NotebookNode) -> str:
+    """The Python of a cell without magics; of markdown, what its fenced blocks hold."""
+    source = cell.source
+    if cell.cell_type == "markdown":
+        source = "\n".join(match[2] for match in FENCED.finditer(source))
+    return "\n".join("" if line.lstrip().startswith(("%", "!")) else line for line in source.splitlines())
+
+
+def shapes(code: str) -> set[str]:
+    """The body of each function with its own variables numbered in order of appearance."""
+    try:
+        functions = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.FunctionDef)]
+    except SyntaxError:
+        return set()
+    return {_shape(node) for node in functions if sum(isinstance(n, ast.stmt) for n in ast.walk(node)) > MIN_STATEMENTS}
+
+
+def _shape(function: ast.FunctionDef) -> str:
+    body = function.body[1:] if ast.get_docstring(function) is not None else function.body
+    arguments = [node.arg for node in ast.walk(function.args) if isinstance(node, ast.arg)]
+    names = [n.id for node in body for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
+    numbers = {name: f"v{index}" for index, name in enumerate(dict.fromkeys([*arguments, *names]))}
+    text = "\n".join(ast.unparse(node) for node in body)
+    return re.sub(r"(?<![\w.])[A-Za-z_]\w*", lambda match: numbers.get(match[0], match[0]), text)
 
 
 def predicted_text(solution: str) -> str | None:
@@ -86,14 +114,13 @@ def solution_lines(solution: str) -> list[str]:
 
 def cell_lines(cell: NotebookNode) -> list[str]:
     """The lines of a cell in the same form; of markdown, its text and the code in it."""
-    if cell.cell_type != "markdown":
-        return _code_lines(cell.source)
-    blocks = [line for match in FENCED.finditer(cell.source) for line in _code_lines(match[2])]
-    return [*blocks, *_condense(FENCED.sub("", cell.source).replace("`", ""))]
+    lines = _code_lines(_code_of(cell))
+    if cell.cell_type == "markdown":
+        lines += _condense(FENCED.sub("", cell.source).replace("`", ""))
+    return lines
 
 
 def _code_lines(source: str) -> list[str]:
-    source = "\n".join("" if line.lstrip().startswith(("%", "!")) else line for line in source.splitlines())
     try:
         tree = ast.parse(source)
     except SyntaxError:

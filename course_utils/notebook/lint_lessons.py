@@ -17,6 +17,7 @@ from course_utils.notebook.names import is_import_cell, python_of
 from course_utils.notebook.profiles import PROFILES, load_profile, resolve_parameters
 
 INSTALLS = re.compile(r"^\s*[%!]\s*(?:pip|conda|apt|apt-get|wget|curl|git clone)\b", re.MULTILINE)
+MODULE_CELL = re.compile(r"\A%%module\s+(\w+)")
 SYS_PATH = re.compile(r"\bsys\.path\b")
 CLOSING_SECTIONS = {"a summary": r"summary|what you (?:have )?learned", "references": r"references"}
 Found = Iterator[tuple[str, str, str, str]]
@@ -37,12 +38,14 @@ def order(nb: NotebookNode) -> Found:
 def imports(nb: NotebookNode) -> Found:
     """Imports stand in one cell; nothing is installed, fetched or put on sys.path."""
     home: str | None = None
+    written: set[str] = set()  # modules of `%%module` cells: they cannot be imported before they exist
     for cell in nb.cells:
         if cell.cell_type != "code" or is_generated(cell):
             continue
+        written |= set(MODULE_CELL.findall(cell.source))
         if INSTALLS.search(cell.source) or SYS_PATH.search(cell.source):
             yield cell.id, "imports", "a cell installs, downloads or changes sys.path", "use `course fetch`, `%%module`"
-        names = _imported(cell.source)
+        names = _imported(cell.source, written)
         if "*" in names:
             yield cell.id, "imports", "`from ... import *` hides where a name comes from", "import names, or the module"
         if not names or (home is None and is_import_cell(cell.source)):
@@ -52,8 +55,8 @@ def imports(nb: NotebookNode) -> Found:
         yield cell.id, "imports", f"imports {', '.join(sorted(names))} in the middle", f"move it to {where}"
 
 
-def _imported(source: str) -> set[str]:
-    """Names imported outside of functions and classes."""
+def _imported(source: str, written: set[str]) -> set[str]:
+    """Names imported outside of functions and classes, those from modules the lesson has written itself left out."""
     try:
         waiting: list[ast.AST] = list(ast.parse(python_of(source)).body)
     except SyntaxError:
@@ -61,8 +64,10 @@ def _imported(source: str) -> set[str]:
     names: set[str] = set()
     while waiting:
         node = waiting.pop()
-        if isinstance(node, ast.Import | ast.ImportFrom):
+        if isinstance(node, ast.ImportFrom) and node.module not in written:
             names |= {alias.asname or alias.name for alias in node.names}
+        elif isinstance(node, ast.Import):
+            names |= {alias.asname or alias.name for alias in node.names if alias.name not in written}
         elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             waiting += ast.iter_child_nodes(node)
     return names

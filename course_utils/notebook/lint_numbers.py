@@ -14,6 +14,7 @@ from nbformat import NotebookNode
 
 from course_utils.notebook.findings import is_generated, tags_of
 from course_utils.notebook.harvest import output_texts
+from course_utils.notebook.lesson_table import fill_markers
 from course_utils.notebook.lint_links import CODE
 from course_utils.notebook.prose_numbers import NUMBER, Number, parse_number
 
@@ -93,7 +94,7 @@ def without_claims(markdown: str) -> str:
 
 def suspicious(markdown: str, outputs: list[Decimal], literals: set[Decimal]) -> Iterator[tuple[str, str]]:
     """(number, why it looks measured) for each number of the prose that a claim should hold."""
-    prose = NOT_PROSE.sub(" ", CODE.sub(" ", without_claims(markdown)))
+    prose = NOT_PROSE.sub(" ", CODE.sub(" ", without_claims(fill_markers(markdown, ""))))
     for sentence in SENTENCE_END.split(prose):
         if not sentence or QUOTED.search(sentence) or sentence.lstrip().startswith("## References"):
             continue

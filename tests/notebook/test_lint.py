@@ -117,6 +117,15 @@ def test_leaks_by_shingles(cell, leaks):
     assert list(leaked_solutions(nb)) == ([("c0", "05.1")] if leaks else [])
 
 
+def test_a_whole_function_leaks_with_other_names_too():
+    renamed = SOLUTION.removeprefix("```python\n").removesuffix("```").replace("def f(x)", "def helper(data, /)")
+    for old, new in (("(x)", "(data)"), ("a = ", "one = "), ("(a)", "(one)"), ("b = ", "two = "), ("(b)", "(two)")):
+        renamed = renamed.replace(old, new)
+    solution = markdown(SOLUTION, tags=["solution"])
+    assert list(leaked_solutions(notebook(code(renamed), solution)))
+    assert not list(leaked_solutions(notebook(code(renamed.replace("second", "another")), solution)))
+
+
 def test_a_solution_of_one_line_leaks_as_an_expression():
     solution = markdown("```python\ndef f(x, m):\n    return (x * m).sum() / m.sum()\n```", tags=["solution"])
     assert list(leaked_solutions(notebook(code("print((x*m).sum()/m.sum())"), solution)))
@@ -165,6 +174,7 @@ def test_measured_numbers_without_a_claim(prose, found):
         "The paper reports an accuracy of 84.6%.",
         "There are 3 classes, 128 units and 2 epochs.",
         "```\naccuracy 0.73\n```",
+        "<!-- lessons:begin -->\n| 05 | 12.5 s | 0.73 |\n<!-- lessons:end -->",
     ],
 )  # fmt: skip
 def test_numbers_that_need_no_claim(prose):
@@ -202,6 +212,9 @@ def test_imports_stand_in_one_cell():
     module = code("%%module train.py\nimport torch")
     local = code("def f():\n    import json\n    return json")
     assert list(lint_lessons.imports(notebook(home, module, local))) == []
+    written = code("from train import step\nimport train")
+    assert list(lint_lessons.imports(notebook(home, module, written))) == []
+    assert list(lint_lessons.imports(notebook(home, written, module)))
     late = code("if True:\n    import json")
     assert "json" in next(iter(lint_lessons.imports(notebook(home, late))))[2]
     for source in ("from math import *", "!pip install x", "import sys\nsys.path.append('x')"):
