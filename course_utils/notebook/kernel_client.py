@@ -6,6 +6,7 @@ business.
 
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -222,15 +223,8 @@ class CourseClient(NotebookClient):
 
     def log_tail(self) -> str:
         """The Python stack of a crash, or the last lines that the kernel process wrote to its own standard error."""
-        for path, part in (
-            (crash_log(self.folder), slice(LOG_LINES)),
-            (self.folder / "kernel.log", slice(-LOG_LINES, None)),
-        ):
-            text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
-            lines = [line for line in text.splitlines() if line.strip() and not _LAUNCH_NOISE.match(line)]
-            if lines:
-                return "\n".join(lines[part])
-        return ""
+        crash = itertools.takewhile(lambda line: "/IPython/core/" not in line, _lines(crash_log(self.folder)))
+        return "\n".join(list(crash)[:LOG_LINES]) or "\n".join(_lines(self.folder / "kernel.log")[-LOG_LINES:])
 
     def network_attempts(self) -> list[dict[str, Any]]:
         """What the sandbox refused so far."""
@@ -254,6 +248,11 @@ def _transport(folder: Path) -> str:
     """Unix sockets where they exist and the path fits (108 bytes): two runs at once can never pick the same port."""
     fits = len(os.fsencode(folder)) < 80
     return "ipc" if fits and sys.platform != "win32" else "tcp"
+
+
+def _lines(path: Path) -> list[str]:
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    return [line for line in text.splitlines() if line.strip() and not _LAUNCH_NOISE.match(line)]
 
 
 _LAUNCH_NOISE = re.compile(r"NOTE: When using the|.*Extension modules:|.*frozen_modules|.*Debugger warning")
