@@ -15,6 +15,7 @@ from nbval.plugin import IPyNbCell, NbCellError
 
 from course_utils.notebook.claims import ClaimResult, judge, kernel_expression
 from course_utils.notebook.compare import EXERCISE_MIME, first_mismatch, without_colours
+from course_utils.notebook.harvest import clean_outputs
 from course_utils.notebook.nbval_kernel import KernelDied
 
 PROFILE = "default"
@@ -164,8 +165,12 @@ class LessonCell(LessonItem, IPyNbCell):
             self.parent.kernel.screen.outputs = outputs
 
     def compare_outputs(self, test: list, ref: list, skip_compare: Any = None) -> bool:
-        """The comparison of compare.py instead of nbval's; a `--nbval-sanitize-with` file acts on both sides."""
-        self.mismatch = first_mismatch(self.sanitize_outputs(ref), self.sanitize_outputs(test))
+        """The comparison of compare.py instead of nbval's, of what would be committed today with what is.
+
+        A `--nbval-sanitize-with` file acts on both sides.
+        """
+        committed, today = (clean_outputs(self.sanitize_outputs(outputs)) for outputs in (ref, test))
+        self.mismatch = first_mismatch(committed, today)
         self.comparison_traceback = [str(self.mismatch)]
         return self.mismatch is None
 

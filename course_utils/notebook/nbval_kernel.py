@@ -175,6 +175,8 @@ class Screen:
         self.msg_id = ""
         self.clear_before_next = False
         self._displays: dict[str, list[Any]] = {}
+        self._output_widgets: set[str] = set()
+        self._capturing: set[str] = set()
 
     def absorbs(self, message: dict[str, Any]) -> bool:
         """Apply `message`; True when nothing is left of it for nbval."""
@@ -191,6 +193,11 @@ class Screen:
                 shown.clear()
                 shown.update(content["data"])
             return True
+        if kind in ("comm_open", "comm_msg"):
+            self._follow_widgets(kind, content)
+            return False
+        if kind in DISPLAY_TYPES and self._capturing:
+            return True  # shown inside a widget, whose state is never committed
         if kind in DISPLAY_TYPES and self.clear_before_next:
             self.clear_before_next = False
             del self.outputs[:]
@@ -198,6 +205,14 @@ class Screen:
             content["data"] = nbformat.from_dict(content["data"])  # nbval keeps this very object
             self._displays.setdefault(display_id, []).append(content["data"])
         return False
+
+    def _follow_widgets(self, kind: str, content: dict[str, Any]) -> None:
+        """Between an Output widget's `msg_id` being set and emptied, what is printed belongs to the widget."""
+        comm, state = content["comm_id"], content.get("data", {}).get("state", {})
+        if kind == "comm_open" and state.get("_model_name") == "OutputModel":
+            self._output_widgets.add(comm)
+        if comm in self._output_widgets and "msg_id" in state:
+            (self._capturing.add if state["msg_id"] else self._capturing.discard)(comm)
 
 
 def _lines(path: Path) -> list[str]:

@@ -136,6 +136,18 @@ def test_pictures_widgets_and_unknown_media_are_not_compared(check):
     assert result.status == "ok"
 
 
+def test_what_widgets_show_is_theirs_and_what_is_printed_beside_them_is_compared(check):
+    source = """import ipywidgets as widgets
+box = widgets.Output()
+display(widgets.VBox([box]))
+with box:
+    print("inside")
+print("beside")"""
+    result = check(code("widget", source, "beside\n"), code("later", "with box: print('in')\nprint(1)", "1\n"))
+    assert (result.status, result.message) == ("ok", "")
+    assert check(code("widget", source, "inside\nbeside\n")).status == "stale-output"
+
+
 def test_exercise_verdicts_are_read_and_compared(check):
     mime = "application/vnd.course-utils.exercise+json"
     show = f"from IPython.display import display\ndisplay({{{mime!r}: {{'id': '05.1', 'status': 'todo'}}}}, raw=True)"
