@@ -15,9 +15,16 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_output
 
 from course_utils.errors import UserError
-from course_utils.notebook.claims import judge, kernel_expression, parse_claims
-from course_utils.notebook.kernel_client import MAX_OUTPUT_MB, CellTimeout, CourseClient, KernelGone, OutputFlood
 from course_utils.notebook.cell_outputs import error_of, exercises_of, strip_ansi, text_of, traceback_of
+from course_utils.notebook.claims import judge, kernel_expression, parse_claims
+from course_utils.notebook.kernel_client import (
+    MAX_OUTPUT_MB,
+    CellTimeout,
+    CourseClient,
+    KernelGone,
+    NetworkSeen,
+    OutputFlood,
+)
 from course_utils.notebook.results import CellResult, NotebookResult
 
 SIGNAL_WORDS = {
@@ -107,7 +114,7 @@ class CellLoop:
             except Stop as reason:
                 status, stop = reason.status, reason
             if stop is not None:
-                self._in_order = status in ("error", "network")
+                self._in_order = status == "error"
                 await self._end_at(index, cell, stop)
             if index in self.cells:
                 self.cells[index].status = status
@@ -135,6 +142,8 @@ class CellLoop:
             reply = await self.client.run_cell(cell, index, self.timeout)
         except CellTimeout:
             raise Stop("timeout", f"the cell ran longer than {self.timeout:g} s", traceback_of(cell)) from None
+        except NetworkSeen:
+            raise Stop("network", _describe_attempts(self.client.network_attempts())) from None
         except OutputFlood:
             raise Stop("error", f"the cell put out more than {MAX_OUTPUT_MB} MB; print less") from None
         except KernelGone:
@@ -183,6 +192,8 @@ class CellLoop:
             replies = await self.client.evaluate([kernel_expression(claim) for claim in claims])
         except CellTimeout:
             raise Stop("timeout", "the kernel did not answer a claim's expression in time") from None
+        except NetworkSeen:
+            raise Stop("network", _describe_attempts(self.client.network_attempts())) from None
         except KernelGone:
             raise self._cause_of_death() from None
         status = "ok"

@@ -21,6 +21,7 @@ from nbformat.v4 import new_code_cell
 from course_utils.notebook.cell_loop import CellLoop
 from course_utils.notebook.cell_outputs import settle
 from course_utils.notebook.results import NotebookResult
+from course_utils.notebook.supervisor import RUN_FOLDER
 
 STARTUP_TIMEOUT_S = 60.0
 CELL_TIMEOUT_S = 300.0
@@ -113,7 +114,7 @@ async def execute_async(
 
 async def run_in_scratch(loop: CellLoop, startup_timeout: float = STARTUP_TIMEOUT_S) -> None:
     """Run the loop with a folder of its own, and remove the folder whatever happens."""
-    folder = Path(tempfile.mkdtemp(prefix="course-run-"))
+    folder = Path(tempfile.mkdtemp(prefix=RUN_FOLDER))
     start = time.perf_counter()
     loop.result.started = time.strftime("%Y-%m-%d %H:%M:%S")
     try:

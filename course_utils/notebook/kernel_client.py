@@ -24,11 +24,13 @@ from nbformat import NotebookNode
 
 from course_utils.notebook.kernel_env import crash_log, kernel_environment, network_log
 from course_utils.notebook.memory import MemorySampler
+from course_utils.notebook.refusing_proxy import RefusingProxy
 from course_utils.notebook.supervisor import supervised
 
 DEATH_POLL_S = 0.1
 OUTPUT_WAIT_S = 20.0  # for outputs still on their way when the reply is here
 INTERRUPT_WAIT_S = 3.0  # for the traceback of an interrupted cell
+NETWORK_GRACE_S = 2.0  # for the cell to fail by itself, with a traceback
 CLAIM_TIMEOUT_S = 30.0
 SHUTDOWN_WAIT_S = 2.5  # ipykernel 7 hangs for 10 s in one of thirty ordered exits: its threads wait for each other
 KILL_WAIT_S = 10.0
@@ -44,6 +46,10 @@ class KernelGone(Exception):
     """The kernel process ended while a cell ran."""
 
 
+class NetworkSeen(Exception):
+    """A cell tried to leave the machine and did not end soon afterwards: it would only try again."""
+
+
 class OutputFlood(Exception):
     """A cell put out more than MAX_OUTPUT_MB."""
 
@@ -57,6 +63,7 @@ class CourseClient(NotebookClient):
         self.memory: MemorySampler | None = None
         self.on_output: Callable[[NotebookNode | None], None] = lambda output: None
         self._pipe: int | None = None
+        self._proxy = RefusingProxy(network_log(folder))
         self._output_size = 0
 
     async def start(self, startup_timeout: float) -> None:
@@ -71,7 +78,7 @@ class CourseClient(NotebookClient):
         try:
             with open(self.folder / "kernel.log", "wb") as log:
                 await self.km.start_kernel(
-                    env=kernel_environment(self.profile, self.folder),
+                    env=kernel_environment(self.profile, self.folder, proxy=await self._proxy.start()),
                     cwd=str(self.workdir),
                     stdin=reading,
                     stdout=log,
@@ -108,6 +115,7 @@ class CourseClient(NotebookClient):
         if self._pipe is not None:
             os.close(self._pipe)  # last of all: end of file makes the supervisor finish, should it still be there
             self._pipe = None
+        self._proxy.stop()
         self.km = self.kc = None
 
     def _terminate(self) -> None:
@@ -120,12 +128,17 @@ class CourseClient(NotebookClient):
         while await self.km.is_alive():
             await asyncio.sleep(DEATH_POLL_S)
 
+    async def _wait_for_network(self) -> None:
+        while not network_log(self.folder).exists():
+            await asyncio.sleep(DEATH_POLL_S)
+        await asyncio.sleep(NETWORK_GRACE_S)
+
     # -- cells
 
     async def run_cell(self, cell: NotebookNode, index: int, timeout: float | None) -> dict[str, Any]:
         """Execute one code cell; returns the content of the kernel's reply (`status` ok or error).
 
-        Raises CellTimeout, KernelGone or OutputFlood; the cell keeps the outputs it had by then.
+        Raises CellTimeout, KernelGone, NetworkSeen or OutputFlood; the cell keeps the outputs it had by then.
         """
         cell.outputs, cell.execution_count = [], None
         self.clear_before_next_output, self._output_size = False, 0
@@ -148,13 +161,17 @@ class CourseClient(NotebookClient):
         """The reply's content, or None after `timeout` seconds; raises when the kernel dies or outputs fail first."""
         death = asyncio.ensure_future(self._wait_for_death())
         flood = asyncio.ensure_future(self._failure_of(outputs))
+        network = asyncio.ensure_future(self._wait_for_network())
+        watched = {reply, death, flood, network}
         try:
-            done, _ = await asyncio.wait({reply, death, flood}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(watched, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            death.cancel()
-            flood.cancel()
+            for task in watched - {reply}:
+                task.cancel()
         if reply in done:
             return reply.result()
+        if network in done:
+            raise NetworkSeen
         if flood in done:
             raise flood.result()
         if death in done:

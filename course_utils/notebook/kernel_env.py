@@ -40,9 +40,12 @@ _FIXED = {
 }
 
 
-def kernel_environment(profile: str, folder: Path, base: Mapping[str, str] | None = None) -> dict[str, str]:
+def kernel_environment(
+    profile: str, folder: Path, base: Mapping[str, str] | None = None, proxy: str = CLOSED_PROXY
+) -> dict[str, str]:
     """The whole environment for one kernel.
 
+    `proxy` is where clients of other hosts are sent: a port that is closed, or the engine's, which refuses and logs.
     `folder` belongs to this run alone: progress, scratch files, IPython's profile and the network log live below it.
     `base` is what to start from (default: this process's environment). Raises OSError when `folder` cannot be made.
     """
@@ -53,7 +56,7 @@ def kernel_environment(profile: str, folder: Path, base: Mapping[str, str] | Non
     env |= _FIXED
     env |= {f"{name}_NUM_THREADS": str(NUM_THREADS) for name in _THREAD_VARIABLES}
     for name in _PROXY_VARIABLES:
-        env[name] = env[name.upper()] = CLOSED_PROXY
+        env[name] = env[name.upper()] = proxy
     env["no_proxy"] = env["NO_PROXY"] = LOOPBACK
     env |= {
         "COURSE_PROFILE": profile,

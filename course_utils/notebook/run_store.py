@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from course_utils import paths
+from course_utils.errors import EnvironmentProblem
 from course_utils.notebook.results import NotebookResult, read_json, write_json
 from course_utils.notebook.selection import Job
 
@@ -73,11 +74,14 @@ class RunStore:
         """Append one line to the journal: the runner may be killed at any moment."""
         line = {"kind": event["kind"], "index": event["index"], "id": event.get("id", ""), "count": event.get("count")}
         path = self._journal(job)
-        if event["kind"] == "cell" and event["index"] == 0:
+        is_first = event["kind"] == "cell" and event["index"] == 0
+        try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text("", encoding="utf-8")
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+            with path.open("w" if is_first else "a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+        except OSError as problem:
+            message = f"cannot keep results in {path.parent}: {problem.strerror}. Free space, make it writable,"
+            raise EnvironmentProblem(f"{message} or set COURSE_CACHE to another folder.") from None
 
     def _journal(self, job: Job) -> Path:
         return self.folder(job) / "journal.jsonl"

@@ -195,7 +195,8 @@ async def _until_cancelled(run: Run) -> None:
     loop = asyncio.get_running_loop()
     with contextlib.suppress(NotImplementedError, RuntimeError):
         for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            loop.add_signal_handler(signum, task.cancel)
+            if signal.getsignal(signum) is not signal.SIG_IGN:  # as under nohup
+                loop.add_signal_handler(signum, task.cancel)
     try:
         await task
     except asyncio.CancelledError:

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import time
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 GRACE_S = 0.5  # after a kernel ended in order: helpers of multiprocessing see their pipe close and leave by themselves
 ROUND_S = 0.02
+RUN_FOLDER = "course-run-"  # how the engine names a run's own folder, which a killed runner cannot remove
 
 
 def supervised(command: list[str], report: str) -> list[str]:
@@ -151,6 +153,12 @@ def _write(report, **facts):
         pass  # the run's folder is gone: nobody is left to read it
 
 
+def _runner_lives():
+    """Whether somebody still holds the other end of our standard input."""
+    ready, _, _ = select.select([sys.stdin.fileno()], [], [], 0)
+    return not ready
+
+
 def main(report: str, command: list[str]) -> int:
     """Run `command`; returns its exit code, or 128 plus the signal's number."""
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
@@ -162,6 +170,8 @@ def main(report: str, command: list[str]) -> int:
     killed = _kill_all(GRACE_S if exit_code == 0 else 0.0)
     killed.pop(kernel, None)
     _write(report, exit_code=exit_code, left_behind=sorted(killed.values()))
+    if os.path.basename(os.path.dirname(report)).startswith(RUN_FOLDER) and not _runner_lives():
+        shutil.rmtree(os.path.dirname(report), ignore_errors=True)
     if exit_code is None:
         return 128 + signal.SIGTERM
     return exit_code if exit_code >= 0 else 128 - exit_code

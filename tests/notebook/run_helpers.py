@@ -76,9 +76,9 @@ def course(root: Path, *arguments: str, timeout: float = 60, **env: str) -> subp
     )
 
 
-def start_course(root: Path, *arguments: str) -> subprocess.Popen:
+def start_course(root: Path, *arguments: str, **env: str) -> subprocess.Popen:
     """Start `course ...` in a checkout, in a process group of its own."""
-    command, environment = course_command(root, *arguments)
+    command, environment = course_command(root, *arguments, **env)
     return subprocess.Popen(
         command, cwd=root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         start_new_session=True,

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import subprocess
 import sys
 
@@ -15,6 +16,7 @@ from course_utils.notebook.engine import cell_timeout, execute_notebook, inject_
 from course_utils.notebook.kernel_env import SANDBOX
 
 pytestmark = pytest.mark.multiprocess
+NEEDS_CURL = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 EXERCISE = """
     from IPython.display import display
     answer = {"id": "05.1", "status": "todo", "message": "To do."}
@@ -112,6 +114,22 @@ def test_children_left_behind_are_stopped_and_said(tmp_path):
     assert "sleep 301" in result.notes[0]
     pids = [int((tmp_path / name).read_text()) for name in ("plain", "orphan")]
     assert wait_until(lambda: not any(alive(pid) for pid in pids), 5)
+
+
+@pytest.mark.parametrize(
+    "start",
+    ["[sys.executable, '-I', '-c', ask]", pytest.param("['curl', '-s', 'http://example.org/d']", marks=NEEDS_CURL)],
+)
+def test_programs_that_never_load_the_sandbox_are_caught_too(start):
+    code = f"""
+        import subprocess, sys, time
+        ask = "import urllib.request; urllib.request.urlopen('http://example.org/d')"
+        subprocess.run({start}, stderr=subprocess.DEVNULL)
+        time.sleep(60)
+    """
+    _, result = execute_notebook(notebook(code))
+    assert (result.status, result.cell) == ("network", "c0")
+    assert "http://example.org/d" in result.message
 
 
 def test_a_network_attempt_after_the_last_cell_counts():

@@ -84,10 +84,10 @@ def test_a_failure_is_never_reused_as_a_pass(tmp_path):
     assert ET.parse(root / "build" / "reports" / "learner-default.xml").getroot().find(".//failure") is not None
 
 
-def begin_slow(tmp_path):
+def begin_slow(tmp_path, **env):
     """A run of a quick and a slow lesson, stopped in the slow one; returns root, the process and the kernel's pids."""
     root = make_checkout(tmp_path, l05_quick=QUICK, l07_slow=SLOW)
-    process = start_course(root, "run")
+    process = start_course(root, "run", **env)
     pids = root / "notebooks" / "pids"
     wait_until(lambda: pids.exists() or process.poll() is not None)
     assert pids.exists(), process.communicate(timeout=5)
@@ -95,11 +95,14 @@ def begin_slow(tmp_path):
 
 
 def test_after_kill_9_nobody_is_left_and_what_finished_is_reused(tmp_path):
-    root, process, pids = begin_slow(tmp_path)
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    root, process, pids = begin_slow(tmp_path, TMPDIR=str(folder))
     assert all(alive(pid) for pid in pids)
     process.kill()
     process.communicate()
     assert wait_until(lambda: not any(alive(pid) for pid in pids), 10)
+    assert wait_until(lambda: not list(folder.iterdir()), 10)  # the run's own folder went with it
     (root / "notebooks" / "go").touch()
     report = tmp_path / "report.json"
     done = course(root, "run", "--json", str(report))
