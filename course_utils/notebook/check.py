@@ -33,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fresh", action="store_true", help="check again what passed and has not changed")
     parser.add_argument("--cell-timeout", type=_seconds, metavar="S", help="seconds one cell may take")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the results as JSON")
+    parser.add_argument("--output", metavar="DIR", type=Path, help="where reports go (build/)")
     parser.add_argument("--junit", metavar="FILE", type=Path, help="write the results as junit XML")
 
 
@@ -40,7 +41,7 @@ def main(args: argparse.Namespace) -> int:
     """Check the notebooks asked for; 0 when every one passed."""
     sys.stdout.reconfigure(errors="replace")  # an ASCII terminal must not stop a check
     notebooks = select_notebooks(args.notebooks)
-    reports, start = _reports_folder(), time.monotonic()
+    reports, start = _reports_folder(args.output), time.monotonic()
     results: list[NotebookResult] = []
     try:
         for result in check_all(notebooks, fresh=args.fresh, cell_timeout=args.cell_timeout):
@@ -243,12 +244,12 @@ def _write_reports(
         print(f"report: {reports / 'check.html'}")
 
 
-def _reports_folder() -> Path | None:
+def _reports_folder(output: Path | None) -> Path | None:
     """Where reports go, proven writable before minutes are spent. Raises EnvironmentProblem."""
     root = paths.checkout()
-    if root is None:
+    if output is None and root is None:
         return None
-    reports = root / "build" / "reports"
+    reports = (output or root / "build") / "reports"
     write_atomic(reports / ".writable", "")
     (reports / ".writable").unlink(missing_ok=True)
     return reports

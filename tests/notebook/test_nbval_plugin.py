@@ -231,7 +231,7 @@ def test_interrupting_the_check_kills_kernel_and_children(tmp_path):
     cell = code("waits", source, "never\n")
     cell.execution_count = 1
     nbformat.write(new_notebook(cells=[cell]), tmp_path / "nb.ipynb")
-    command = [sys.executable, "-m", "course_utils.cli", "check", str(tmp_path / "nb.ipynb")]
+    command = [sys.executable, "-m", "course_utils.cli", "check", str(tmp_path / "nb.ipynb"), "--output", str(tmp_path)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while not (pids.exists() and pids.read_text().strip()):
         assert process.poll() is None, process.communicate()
