@@ -84,8 +84,8 @@ def code(text: str) -> str:
     return "".join(f"<code>{part}</code>" if i % 2 else part for i, part in enumerate(parts))
 
 
-def show(verdict: Any, standing: str = "") -> None:
-    """Display the verdict in a notebook, or print it anywhere else."""
+def show(verdict: Any, standing: str = "", report: bool = True) -> None:
+    """Display the verdict in a notebook, or print it anywhere else; `report` adds the output that the engine reads."""
     from IPython import get_ipython
     from IPython.display import display
 
@@ -93,5 +93,7 @@ def show(verdict: Any, standing: str = "") -> None:
     if get_ipython() is None:
         print(text)
         return
-    facts = {"id": verdict.id, "status": verdict.status, "message": verdict.message}
-    display({"text/plain": text, "text/html": as_html(verdict, standing), MIME: facts}, raw=True)
+    bundle = {"text/plain": text, "text/html": as_html(verdict, standing)}
+    if report:
+        bundle[MIME] = {"id": verdict.id, "status": verdict.status, "message": verdict.message}
+    display(bundle, raw=True)
