@@ -32,12 +32,14 @@ ALLOWED = {
     "distributed": {"config", "runtime", "data", "training"},  # plans arrive as arguments: never `models`
     "colab": set(),
     "chat": {"config", "runtime", "assets", "models", "data", "generation"},
+    "runs": LIBRARY,
     "exercises": LIBRARY,
     "magics": {"runtime"},
     "prepare": {"assets"},
     "downloads": {"assets", "files"},
     "fetch": {"assets", "data", "downloads", "files", "prepare"},
     "doctor": {"assets", "files", "machine", "runtime"},
+    "doctor_view": {"doctor"},
     "lab": {"doctor"},
     "cli": set(),  # finds its commands by name
     "notebook": set(),  # knows notebooks as files
