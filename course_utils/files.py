@@ -76,8 +76,13 @@ def locked(target: Path) -> Iterator[None]:
 
 @contextmanager
 def new_folder(target: Path) -> Iterator[Path]:
-    """An empty folder beside `target` that becomes `target` if the block ends well, and disappears if not."""
+    """An empty folder beside `target` that becomes `target` if the block ends well, and disappears if not.
+
+    To be used inside `locked(target)`.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
+    for leftover in target.parent.glob(f".{target.name}-*"):  # of a process that was killed; ours, as we hold the lock
+        shutil.rmtree(leftover, ignore_errors=True)
     fresh = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
         yield fresh
