@@ -88,14 +88,19 @@ def show_argument(value: Any) -> str:
     return f"<{getattr(value, '__name__', type(value).__name__)}>"
 
 
+def named_arguments(function: Any, args: tuple, kwargs: dict) -> dict[str, Any]:
+    """Arguments by parameter name; by number ("1", "2", ...) where the call does not fit the function."""
+    try:
+        return dict(inspect.signature(function).bind(*args, **kwargs).arguments)
+    except (TypeError, ValueError):
+        return {str(i): value for i, value in enumerate(args, start=1)} | kwargs
+
+
 def show_call(function: Any, args: tuple, kwargs: dict) -> str:
     """`masked_mean(x=<tensor of shape (2, 5, 4)>, mask=...)`: with parameter names where they are known."""
     name = getattr(function, "__name__", type(function).__name__)
-    try:
-        bound = inspect.signature(function).bind(*args, **kwargs)
-        shown = [f"{key}={show_argument(value)}" for key, value in bound.arguments.items()]
-    except (TypeError, ValueError):
-        shown = [show_argument(a) for a in args] + [f"{k}={show_argument(v)}" for k, v in kwargs.items()]
+    named = named_arguments(function, args, kwargs)
+    shown = [f"{key}={show_argument(v)}".removeprefix(f"{key}=" * key.isdigit()) for key, v in named.items()]
     return f"{name}({', '.join(shown)})"
 
 

@@ -68,7 +68,8 @@ def expect_equal(got: Any, expected: Any, *, tried: str = "", question: str = ""
 def compare(got: Any, expected: Any, place: str, atol: float, rtol: float) -> None:
     """Raise `Failure` at the first difference; `place` is where inside a list or dict we are, like `[2]['loss']`."""
     if got is None and expected is not None:
-        raise Failure(f"Expected {describe(expected)}{at(place)}, got None.", "Did you forget `return`?")
+        wanted = describe(expected).removeprefix("the number ").removeprefix("the text ")
+        raise Failure(f"Expected {wanted}{at(place)}, got None.", "Did you forget `return`?")
     if array_kind(expected):
         compare_arrays(got, expected, place, atol, rtol)
     elif isinstance(expected, bool | str | None):

@@ -159,8 +159,9 @@ def wrong_kind(item: Exercise, answer: Any) -> str:
     if callable(answer):
         return f"This exercise asks for a value, got {got}. Did you forget to call it?"
     if isinstance(item.solution, numbers.Number) and not isinstance(answer, numbers.Number) and not array_kind(answer):
-        quotes = " Write it without quotes." if isinstance(answer, str) else ""
-        return f"This exercise asks for a number, got {got}.{quotes}"
+        advice = " Write it without quotes." if isinstance(answer, str) else ""
+        advice = " A comma makes a pair: write 1000000 or 1_000_000." if isinstance(answer, tuple) else advice
+        return f"This exercise asks for a number, got {got}.{advice}"
     return ""
 
 

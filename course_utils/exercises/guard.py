@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from course_utils.exercises.describe import array_kind, show_call
+from course_utils.exercises.describe import array_kind, named_arguments, show_call
 from course_utils.exercises.expect import Failure
 
 SEED = 0
@@ -155,14 +155,13 @@ class Guarded:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         self.num_calls += 1
         self.tried = show_call(self.function, args, kwargs)
-        inputs = {**dict(enumerate(args)), **kwargs}
+        inputs = named_arguments(self.function, args, kwargs)
         before = {key: snapshot(value) for key, value in inputs.items()}
         self.returned = None
         self.returned = self.function(*args, **kwargs)
         for key, value in inputs.items():
             if before[key] is not None and not same(before[key], snapshot(value)):
-                name = f"number {key + 1}" if isinstance(key, int) else f"`{key}`"
-                changed = f"Your function changed its argument {name} in place."
+                changed = f"Your function changed its argument `{key}` in place."
                 raise Failure(changed, "Which line writes into its input?")
         return self.returned
 

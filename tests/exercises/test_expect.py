@@ -44,7 +44,7 @@ def test_equal_values_pass(got, expected):
     "got, expected, words",
     [
         (None, X, "Expected a torch tensor of shape (2, 3), float32, got None."),
-        (None, 3, "Expected the number 3, got None."),
+        (None, 3, "Expected 3, got None."),
         (X[0], X, "Expected shape (2, 3), got (3,)."),
         (X.long(), X, "Expected floating point values, got integer ones (int64)."),
         (X > 2, X.long(), "Expected integer values, got boolean ones (bool)."),

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from course_utils.errors import UserError
-from course_utils.exercises import catalogue, exercise
+from course_utils.exercises import catalogue, demo, exercise, proof
 from course_utils.exercises.framework import Exercise, evaluate, run_check
 from course_utils.exercises.guard import MOST_PRINTED, Guarded
 
@@ -106,7 +106,7 @@ def test_checks_also_run_outside_the_main_thread():
 
 def test_changing_an_input_is_noticed():
     verdict = evaluate(MEAN, writes_into_its_input)
-    assert verdict.status == "wrong" and "changed its argument number 1 in place" in verdict.headline
+    assert verdict.status == "wrong" and "changed its argument `x` in place" in verdict.headline
 
 
 def test_prints_are_kept_with_the_verdict():
@@ -125,6 +125,7 @@ def test_prints_are_kept_with_the_verdict():
         (STEPS, "3", "got the text '3'. Write it without quotes."),
         (STEPS, len, "Did you forget to call it?"),
         (STEPS, [3], "asks for a number, got a list of 1: [3]"),
+        (STEPS, (109, 386), "A comma makes a pair: write 1000000 or 1_000_000."),
         (COUNTER, good.Counter(["a"]), "asks for the class `Counter` itself"),
     ],
 )
@@ -208,3 +209,19 @@ def test_a_badly_defined_exercise_is_refused(change, words):
     facts = {"id": "90.2", "title": "", "name": "n", "solution": 3, "check": good.check_steps, "wrong": STEPS.wrong}
     with pytest.raises(ValueError, match=words):
         Exercise(**{**facts, **change})
+
+
+def test_the_demonstration_gives_all_four_answers_and_records_nothing(capsys, state_folder):
+    def crashes(text):
+        return text.split[-1]
+
+    def untouched(text):
+        raise NotImplementedError("exercise 00.0")
+
+    for answer in (untouched, demo.first_word, crashes, demo.last_word):
+        demo.try_out(answer)
+    out = capsys.readouterr().out
+    assert [out.count(f"00.0 {word}.") for word in ("to do", "not yet", "error", "passed")] == [1, 1, 1, 1]
+    assert "Likely cause: takes the first word." in out
+    assert not state_folder.exists()
+    assert proof.prove(demo.DEMO) == []

@@ -48,7 +48,7 @@ def test_one_bundle_of_three_kinds(outputs, status):
 
 def test_a_wrong_answer_reads_as_promised(outputs):
     text = outputs["wrong"][0]["data"]["text/plain"]
-    assert text.startswith("00.1 not yet. A 784-128-64-10 network does not have 109,184 parameters")
+    assert text.startswith("00.1 not yet. It is not 109,184: that is too few.")
     assert "forgets the biases" in text and "The lesson goes on with the course's `num_parameters`" in text
 
 
