@@ -22,9 +22,9 @@ OPT_OUT = "no-claim"
 CLAIM = re.compile(r"<!--\s*claim:.*?-->", re.DOTALL)
 # What is not prose: comments, formulas, addresses, headings, and numbers that name a place or a version.
 NOT_PROSE = re.compile(
-    r"<!--.*?-->|\$\$.*?\$\$|\$[^$\n]+\$|\]\([^)]*\)|https?://\S+|^#+ [^\n]*$|<[^>\n]+>"
+    r"<!--.*?-->|\$\$.*?\$\$|\$[^$\n]+\$|\]\([^)]*\)|https?://\S+|^#+ (?:\d+\.? )?References.*|^#+ [^\n]*$|<[^>\n]+>"
     r"|\b(?:section|sections|lesson|lessons|exercise|figure|table|chapter|equation|version|python|arxiv:?|§)\s*[\d.,–-]+"
-    r"|\bv?\d+\.\d+\.\d+\S*|\b\d{4}\.\d{4,5}\b",
+    r"|\bv?\d+\.\d+\.\d+\S*|\b\d{4}\.\d{4,5}\b|\b10\.\d{4,}/\S+",
     re.DOTALL | re.MULTILINE | re.IGNORECASE,
 )
 MEASURED_UNIT = re.compile(
@@ -43,7 +43,7 @@ CELLS_BEFORE = 2  # code cells whose outputs a text is likely to speak about
 
 def unclaimed_numbers(nb: NotebookNode) -> Iterator[tuple[str, str, str, str]]:
     """(cell, status, message, fix) for every measured number without a claim; a reasonless opt-out counts too."""
-    literals = code_numbers(nb)
+    literals = code_numbers(nb) | claimed_numbers(nb)
     shown: list[str] = []
     for cell in nb.cells:
         if cell.cell_type == "code":
@@ -74,6 +74,16 @@ def code_numbers(nb: NotebookNode) -> set[Decimal]:
     return found
 
 
+def claimed_numbers(nb: NotebookNode) -> set[Decimal]:
+    """Every number that a claim of the lesson holds already: a text may name it again."""
+    found: set[Decimal] = set()
+    for cell in nb.cells:
+        if cell.cell_type == "markdown":
+            for claim in CLAIM.finditer(cell.source):
+                found |= {number.value for number in numbers_in(cell.source[: claim.start()])[-1:]}
+    return found
+
+
 def numbers_in(text: str) -> list[Number]:
     """The numbers of a text, as people write them."""
     return [number for match in NUMBER.finditer(text) if (number := parse_number(match[0].strip()))]
@@ -96,7 +106,7 @@ def suspicious(markdown: str, outputs: list[Decimal], literals: set[Decimal]) ->
     """(number, why it looks measured) for each number of the prose that a claim should hold."""
     prose = NOT_PROSE.sub(" ", CODE.sub(" ", without_claims(fill_markers(markdown, ""))))
     for sentence in SENTENCE_END.split(prose):
-        if not sentence or QUOTED.search(sentence) or sentence.lstrip().startswith("## References"):
+        if not sentence or QUOTED.search(sentence):
             continue
         for match in NUMBER.finditer(sentence):
             number = parse_number(match[0].strip())
@@ -107,16 +117,12 @@ def suspicious(markdown: str, outputs: list[Decimal], literals: set[Decimal]) ->
 
 
 def _why(number: Number, sentence: str, after: str, outputs: list[Decimal]) -> str | None:
-    precise = "." in number.text or number.text.endswith(("%", "percent")) or abs(number.digits) >= 1000
-    if not precise:
+    percent = number.text.endswith(("%", "percent"))
+    if not (percent or "." in number.text or abs(number.digits) >= 1000):
         return None
-    half = number.unit / 2
-    if any(abs(number.value - value) <= half and value != 0 for value in outputs):
+    if any(abs(number.value - value) <= number.unit / 2 and value != 0 for value in outputs):
         return "stands in the output above"
-    if abs(number.digits) >= 1000 and "." not in number.text:
-        return None
-    if "." in number.text and MEASURED_UNIT.match(number.text[-1:] + after if "%" in number.text else after):
-        return "looks measured (its unit)"
-    if MEASURED_WORD.search(sentence):
-        return "looks measured (what the sentence speaks of)"
-    return None
+    if "." in number.text:
+        unit = MEASURED_UNIT.match("%" + after if percent else after)
+        return "looks measured (its unit)" if unit else "is a decimal that the code does not contain"
+    return "looks measured (what the sentence speaks of)" if percent and MEASURED_WORD.search(sentence) else None

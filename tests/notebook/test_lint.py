@@ -171,6 +171,7 @@ def test_measured_numbers_without_a_claim(prose, found):
         "See section 0.73, Python 3.11, version 0.73.1 and arXiv 1810.04805.",
         "`0.73` is code, $x = 0.73$ a formula.",
         "## 0.73 in a heading",
+        "## References\n\nAn article, 2009, doi 10.1016/j.x.0.73; another took 0.73 s.",
         "The paper reports an accuracy of 84.6%.",
         "There are 3 classes, 128 units and 2 epochs.",
         "```\naccuracy 0.73\n```",
