@@ -78,13 +78,12 @@ class LengthBatches:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
         return length_batches(lengths, self.batch_size, generator)
 
-    def restore(self, rows: torch.Tensor) -> torch.Tensor:
-        """Rows (N, ...) that were computed in the order of the batches, put back into the order of the sequences."""
+    def restore(self, rows: torch.Tensor | list) -> torch.Tensor | list:
+        """Rows, a tensor (N, ...) or a list of N, computed in the order of the batches, in the order of the sequences."""
         if self.seed is not None:
             raise ValueError("shuffled batches have no order to restore. Make LengthBatches without a seed.")
-        restored = torch.empty_like(rows)
-        restored[[index for batch in self.order() for index in batch]] = rows
-        return restored
+        place = torch.tensor([index for batch in self.order() for index in batch]).argsort()
+        return [rows[i] for i in place.tolist()] if isinstance(rows, list) else rows[place]
 
     def collate(self, indices: Sequence[int]) -> dict[str, torch.Tensor]:
         """One batch from the sequences at `indices`."""

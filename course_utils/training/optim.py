@@ -10,8 +10,6 @@ from torch import nn
 
 from course_utils.config import TrainConfig
 
-TINY = 1e-6  # keeps the clipping factor finite when all gradients are zero; torch uses the same value
-
 
 def parameter_groups(
     model: nn.Module, config: TrainConfig, head_names: Sequence[str] = ("classifier",)
@@ -59,5 +57,5 @@ def clip_grad_norm(parameters: Iterable[torch.Tensor], max_norm: float) -> torch
     grad_norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(grad) for grad in grads]))
     if grad_norm > max_norm:
         for grad in grads:
-            grad.mul_(max_norm / (grad_norm + TINY))
+            grad.mul_(max_norm / grad_norm)
     return grad_norm

@@ -51,7 +51,7 @@ def test_restore_puts_rows_back_in_the_order_of_the_sequences():
     sequences = [[index] * n for index, n in enumerate(lengths_of(30))]
     batches = LengthBatches(sequences, batch_size=8)
     rows = torch.cat([batch["input_ids"][:, 0] for batch in batches])
-    assert batches.restore(rows).tolist() == list(range(30))
+    assert batches.restore(rows).tolist() == batches.restore(rows.tolist()) == list(range(30))
     with pytest.raises(ValueError, match="shuffled"):
         LengthBatches(sequences, batch_size=8, seed=0).restore(rows)
 
