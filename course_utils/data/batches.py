@@ -79,7 +79,7 @@ class LengthBatches:
         return length_batches(lengths, self.batch_size, generator)
 
     def restore(self, rows: torch.Tensor | list) -> torch.Tensor | list:
-        """Rows, a tensor (N, ...) or a list of N, computed in the order of the batches, in the order of the sequences."""
+        """Rows that were computed in the order of the batches, a tensor (N, ...) or a list, in the sequences' order."""
         if self.seed is not None:
             raise ValueError("shuffled batches have no order to restore. Make LengthBatches without a seed.")
         place = torch.tensor([index for batch in self.order() for index in batch]).argsort()

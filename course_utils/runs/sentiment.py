@@ -8,13 +8,16 @@ chosen before on other tweets; TF-IDF and the frozen encoder choose their penalt
 """
 
 import argparse
+import functools
 import json
+import math
 import os
 import random
 import sys
 import tempfile
 import time
 
+import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
 from transformers import AutoTokenizer, BertModel
@@ -35,15 +38,15 @@ from course_utils.training.metrics import accuracy, macro_f1
 LOG = FOLDER / "sentiment.json"
 METHODS = {"tfidf": "TF-IDF", "frozen": "BERT, frozen", "top": "BERT, top layers", "full": "BERT, fine-tuned"}
 NUM_VALIDATION, NUM_TEST = 1_000, 2_000
-MAX_TOKENS, FIRST_TRAINED_LAYER = 48, 4
+MAX_TOKENS, FIRST_TRAINED_LAYER = 48, 3
 PENALTIES = (0.3, 1.0, 3.0, 10.0, 30.0)
-MANY_LABELS = 500  # from here on two passes are enough
+PASSES = ((200, 4), (500, 3), (10_000, 2), (math.inf, 1))  # fewer labels than ...: passes over them
 
 
 def config_for(method: str, num_labels: int, seed: int) -> TrainConfig:
     """The hyperparameters of a run; few labels get more passes over them."""
     max_lr = {"top": 2e-4, "full": 1e-4}[method]
-    num_epochs = 3 if num_labels < MANY_LABELS else 2 if num_labels < 10_000 else 1
+    num_epochs = next(epochs for limit, epochs in PASSES if num_labels < limit)
     return TrainConfig(max_lr=max_lr, head_lr=5e-3, num_epochs=num_epochs, batch_size=16, seed=seed)
 
 
@@ -69,61 +72,69 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def measure(method: str, num_labels: int, seed: int, split: Split) -> dict:
-    """One row: train on `num_labels` tweets drawn with `seed`, judge on the validation and the test tweets."""
+    """One row: train on `num_labels` tweets drawn with `seed`, judge on the test tweets."""
     labelled = random.Random(seed).sample(split.train, num_labels)
     start = time.perf_counter()
     runner = {"tfidf": run_tfidf, "frozen": run_frozen, "top": run_top, "full": run_full}[method]
-    predictions = runner(labelled, split.validation, split.test, seed)
+    predictions, labels = runner(labelled, split, seed), [tweet.label for tweet in split.test]
     row = {"method": METHODS[method], "labels": num_labels, "seed": seed}
-    for part, tweets in [("validation", split.validation), ("test", split.test)]:
-        labels = [tweet.label for tweet in tweets]
-        row[f"{part}_accuracy"] = round(accuracy(labels, predictions[part]), 4)
-        row[f"{part}_macro_f1"] = round(macro_f1(labels, predictions[part], len(CLASS_NAMES)), 4)
+    row["accuracy"] = round(accuracy(labels, predictions), 4)
+    row["macro_f1"] = round(macro_f1(labels, predictions, len(CLASS_NAMES)), 4)
     return {**row, "seconds": round(time.perf_counter() - start, 1)}
 
 
-def run_tfidf(labelled: list[Tweet], validation: list[Tweet], test: list[Tweet], seed: int) -> dict:
+def run_tfidf(labelled: list[Tweet], split: Split, seed: int) -> np.ndarray:
     """TF-IDF with the penalty that is best on the validation tweets."""
-    texts = {"train": [t.text for t in labelled], "validation": [t.text for t in validation]}
-    labels = [t.label for t in labelled]
-    vectorizer = tfidf_logistic()[0].fit(texts["train"])
-    features = {part: vectorizer.transform(texts[part]) for part in texts}
-    return choose_penalty(features | {"test": vectorizer.transform([t.text for t in test])}, labels, validation)
+    vectorizer = tfidf_logistic()[0].fit([tweet.text for tweet in labelled])
+    parts = {"train": labelled, "validation": split.validation, "test": split.test}
+    features = {part: vectorizer.transform([tweet.text for tweet in tweets]) for part, tweets in parts.items()}
+    return choose_penalty(features, labelled, split)
 
 
-def run_frozen(labelled: list[Tweet], validation: list[Tweet], test: list[Tweet], seed: int) -> dict:
+def run_frozen(labelled: list[Tweet], split: Split, seed: int) -> np.ndarray:
     """Logistic regression on the mean of BERT's last states, which stays as it came."""
-    model = load_model(seed)
-    parts = {"train": labelled, "validation": validation, "test": test}
-    batched = {part: batches(tweets) for part, tweets in parts.items()}
-    features = {part: batched[part].restore(lower_states(model.encoder, batched[part], 0)[1]) for part in parts}
-    return choose_penalty(features, [t.label for t in labelled], validation)
+    parts = {"train": labelled, "validation": split.validation, "test": split.test}
+    features = {part: frozen_features(tuple(tweets)) for part, tweets in parts.items()}
+    return choose_penalty(features, labelled, split)
 
 
-def choose_penalty(features: dict, labels: list[int], validation: list[Tweet]) -> dict:
-    """Predictions for validation and test of the logistic regression that is best on validation."""
-    wanted = [tweet.label for tweet in validation]
+@functools.lru_cache(maxsize=3)
+def frozen_features(tweets: tuple[Tweet, ...]) -> np.ndarray:
+    """The mean of the pretrained encoder's last states for each tweet, (N, D)."""
+    batched = batches(list(tweets))
+    return batched.restore(lower_states(load_model(0).encoder, batched, 0)[1]).numpy()
+
+
+def choose_penalty(features: dict, labelled: list[Tweet], split: Split) -> np.ndarray:
+    """The test predictions of the logistic regression that is best on the validation tweets."""
+    labels, wanted = ([tweet.label for tweet in tweets] for tweets in (labelled, split.validation))
     models = [LogisticRegression(C=penalty, max_iter=2_000).fit(features["train"], labels) for penalty in PENALTIES]
     best = max(models, key=lambda model: accuracy(wanted, model.predict(features["validation"])))
-    return {part: best.predict(features[part]) for part in ("validation", "test")}
+    return best.predict(features["test"])
 
 
-def run_top(labelled: list[Tweet], validation: list[Tweet], test: list[Tweet], seed: int) -> dict:
+def run_top(labelled: list[Tweet], split: Split, seed: int) -> np.ndarray:
     """The top layers trained on stored states of the lower ones."""
     model, config = load_model(seed), config_for("top", len(labelled), seed)
     stored = batches(labelled)
-    states, _ = lower_states(model.encoder, stored, FIRST_TRAINED_LAYER)
-    labels = torch.cat([batch["labels"] for batch in stored])
+    states = stored.restore(lower_states(model.encoder, stored, FIRST_TRAINED_LAYER)[0])
+    labels = [tweet.label for tweet in labelled]
     training = LengthBatches(states, labels, batch_size=config.batch_size, seed=seed, name="hidden")
     train(TopLayers(model, FIRST_TRAINED_LAYER), training, config)
-    return predict_all(model, validation, test)
+    return predict_test(model, split)
 
 
-def run_full(labelled: list[Tweet], validation: list[Tweet], test: list[Tweet], seed: int) -> dict:
+def run_full(labelled: list[Tweet], split: Split, seed: int) -> np.ndarray:
     """All layers trained; the embedding table stays."""
     model, config = load_model(seed), config_for("full", len(labelled), seed)
     train(model, batches(labelled, batch_size=config.batch_size, seed=seed), config)
-    return predict_all(model, validation, test)
+    return predict_test(model, split)
+
+
+def predict_test(model: BertClassifier, split: Split) -> np.ndarray:
+    """The predicted class of each test tweet."""
+    batched = batches(split.test)
+    return batched.restore(predict_logits(model, batched)).argmax(-1).numpy()
 
 
 def load_model(seed: int) -> BertClassifier:
@@ -140,12 +151,6 @@ def batches(tweets: list[Tweet], batch_size: int = 64, seed: int | None = None) 
     tokenizer = AutoTokenizer.from_pretrained(model_path("minilm"))
     token_ids = tokenizer([tweet.text for tweet in tweets], truncation=True, max_length=MAX_TOKENS)["input_ids"]
     return LengthBatches(token_ids, [tweet.label for tweet in tweets], batch_size=batch_size, seed=seed)
-
-
-def predict_all(model, validation: list[Tweet], test: list[Tweet]) -> dict:
-    """Predicted classes for both parts, in their order."""
-    parts = {"validation": batches(validation), "test": batches(test)}
-    return {part: batched.restore(predict_logits(model, batched)).argmax(-1) for part, batched in parts.items()}
 
 
 def read_rows() -> list[dict]:

@@ -47,7 +47,7 @@ def load_weights(folder: Path, model: nn.Module) -> None:
     """Fill `model` with the saved weights. Raises UserError naming what does not fit."""
     weights = load_file(folder / WEIGHTS)
     own = model.state_dict()
-    misfits = [name for name in own.keys() ^ weights.keys()]
+    misfits = list(own.keys() ^ weights.keys())
     misfits += [name for name in own.keys() & weights.keys() if own[name].shape != weights[name].shape]
     if misfits:
         raise UserError(
