@@ -346,7 +346,7 @@ print(f"the chat model is {times_larger:,.0f} times larger; ten times wider made
 progress_view.show()
 
 # %% [markdown] id="map"
-# Here are the lessons, with the time they take you, and the time and memory they took in their last verified run on two processor cores. They build on each other; each names what to do first. If BERT and GPT are familiar to you and training on many devices is not, begin with 12 or 14.
+# Here are the lessons, with the time they take you, and the time and memory they took in their last verified run on two processor cores. They build on each other; each names what to do first. Lessons missing here are still being written.
 #
 # <!-- lessons:begin -->
 # <!-- lessons:end -->
@@ -369,7 +369,7 @@ progress_view.show()
 # * A layer with $n$ inputs and $m$ outputs has $n \cdot m$ weights and $m$ biases: **$n \cdot m + m$** is the formula to keep.
 # * You met the four answers of an exercise, and your progress has begun.
 #
-# **Next:** lesson 01 shows how text becomes numbers; to see a model learn at once, go to lesson 05.
+# **Next:** choose a row of the map above. To see a model learn a task within a minute, take lesson 05; to talk with one, lesson 09; to train on several devices, 12 or 14.
 #
 # ## References
 #
