@@ -24,7 +24,7 @@ def titles(folder: Path = FOLDER) -> dict[str, str]:
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Exercise" and node.args:
                 title = [k.value.value for k in node.keywords if k.arg == "title" and isinstance(k.value, ast.Constant)]
                 found[node.args[0].value] = title[0] if title else ""
-    return dict(sorted(found.items()))
+    return dict(sorted(found.items(), key=lambda item: [int(part) for part in item[0].split(".")]))
 
 
 def lesson_exercises(number: str) -> list:

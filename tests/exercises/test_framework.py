@@ -186,6 +186,12 @@ def test_an_unknown_id_names_the_nearest(given, near):
         exercise(given, 3)
 
 
+def test_exercises_are_in_course_order(tmp_path):
+    calls = ", ".join(f'Exercise("90.{k}", title="t{k}")' for k in (10, 2, 1))
+    (tmp_path / "lesson_90.py").write_text(f"EXERCISES = [{calls}]")
+    assert catalogue.titles(tmp_path) == {"90.1": "t1", "90.2": "t2", "90.10": "t10"}
+
+
 def test_the_lesson_goes_on_with_the_right_object(capsys):
     item = catalogue.find("00.1")
     assert exercise("00.1", ...) == item.solution
