@@ -273,7 +273,7 @@ def _lines(path: Path) -> list[str]:
 
 
 _LAUNCH_NOISE = re.compile(r"NOTE: When using the|.*Extension modules:|.*frozen_modules|.*Debugger warning")
-_HELPER = re.compile(r"multiprocessing\.(resource_tracker|forkserver|spawn)")
+_HELPER = re.compile(r"multiprocessing\.(resource_tracker|forkserver|spawn)|course_utils\.distributed\.forkserver")
 
 
 def _command(process: Any) -> str:
