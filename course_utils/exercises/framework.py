@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from course_utils.exercises import catalogue, diagnose, display, progress
+from course_utils.exercises import catalogue, diagnose, display, handed_out, progress
 from course_utils.exercises.describe import array_kind, describe
 from course_utils.exercises.expect import Failure
 from course_utils.exercises.guard import Guarded, TimeLimit, captured_output, preserved_random_state, time_limit
@@ -94,7 +94,15 @@ def exercise(exercise_id: str, answer: Any) -> Any:
     Raises UserError for an id that no lesson has.
     """
     item = catalogue.find(exercise_id)
-    verdict = evaluate(item, answer)
+    if handed_out.is_ours(item.id, item.name, answer, item.solution):
+        again = (
+            f"`{item.name}` still holds the course's version. Run the cell with your own answer first, then this one."
+        )
+        verdict = Verdict(item.id, "todo", again, item.name)
+    else:
+        verdict = evaluate(item, answer)
+    if verdict.status != "pass":
+        handed_out.remember(item.id)
     standing = progress.record(item.id, verdict.status)
     display.show(verdict, standing)
     return answer if verdict.status == "pass" else item.solution

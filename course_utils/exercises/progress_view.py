@@ -62,7 +62,7 @@ def totals(found: dict) -> tuple[int, int]:
 def next_line(found: dict) -> str:
     if found["next"] is None:
         return "All solved."
-    where = f" in {found['next']['file']}" if found["next"]["file"] else ""
+    where = f" ({found['next']['file']})" if found["next"]["file"] else ""
     return f"Next: {found['next']['id']}, {found['next']['title']}{where}."
 
 

@@ -80,7 +80,7 @@ chat_megabytes = 4 * num_chat_parameters / 1e6  # four bytes for each number
 print(f"{num_chat_parameters:,} parameters, {chat_megabytes:.0f} MB of memory")
 
 # %% [markdown] id="chat-load-after"
-# So 134,515,008 <!-- claim: num_chat_parameters == 134515008 --> numbers, and 538 <!-- claim: chat_megabytes ~= 538 ± 1 --> MB. Among today's language models
+# So 134,515,008<!-- claim: num_chat_parameters == 134515008 --> numbers, and 538<!-- claim: chat_megabytes ~= 538 ± 1 --> MB. Among today's language models
 # that is tiny; the ones behind large services are a thousand times larger. Remember the number for the exercise below.
 #
 # Now we ask. A chat model has learned to continue a *conversation*, so we write our question as one: a list of messages, each with a role. The tokenizer turns it
@@ -148,12 +148,12 @@ viz.bars(
     candidates,
     ylabel="probability of being the next token",
     value_format="{:.2f}",
-    title=f"“... {' '.join(beginning.split()[-6:])} ___”\nThe model ranks what people might write, not what is true",
+    title=f"“... {' '.join(beginning.split()[-6:])} ___”\nLikely is not the same as true",
 )
 
 # %% [markdown] id="next-token-after"
-# With our question, *guitar* got 0.16 <!-- claim: max(candidates.values()) ~= 0.16 ± 0.01 --> and *piano*
-# 0.11 <!-- claim: sorted(candidates.values())[-2] ~= 0.11 ± 0.01 -->. (The bar `f` begins a longer word: tokens are often pieces.) Far from certain, and still one
+# With our question, *guitar* got 0.16<!-- claim: max(candidates.values()) ~= 0.16 ± 0.01 --> and *piano*
+# 0.11<!-- claim: sorted(candidates.values())[-2] ~= 0.11 ± 0.01 -->. (A bar like `f` begins a longer word: tokens are often pieces.) Far from certain, and still one
 # of them had to be written. In the text the model learned from, things one plays are instruments and games, and nothing in its training asked whether an
 # octopus was ever taught one. Lessons 06 to 08 build such a model and show other ways to choose from these bars; lesson 09 turns it into a dialogue.
 
@@ -204,7 +204,7 @@ for row in similarities[0].argsort(descending=True).tolist():
     print(f"{similarities[0, row]:5.2f}  {sentences[row]}")
 
 # %% [markdown] id="search-after"
-# The bank that charges money wins with 0.53 <!-- claim: similarities.max() ~= 0.53 ± 0.01 -->; the bank of the river, where people have picnics, is nowhere near. The
+# The bank that charges money wins with 0.53<!-- claim: similarities.max() ~= 0.53 ± 0.01 -->; the bank of the river, where people have picnics, is nowhere near. The
 # request has no word in common with the winner, so a search for words would have found nothing.
 #
 # Is that luck? Here are five such pairs at once. Every row should be most similar to the sentence with the same meaning, the one on the diagonal.
@@ -241,8 +241,8 @@ viz.heatmap(
 )
 
 # %% [markdown] id="pairs-after"
-# All 5 <!-- claim: num_found == 5 --> were found. The weakest right pair has 0.38 <!-- claim: matrix.diagonal().min() ~= 0.38 ± 0.01 -->, well above the strongest wrong
-# one, 0.21 <!-- claim: largest_other ~= 0.21 ± 0.01 -->. Nobody wrote rules about dogs and puppies: it is all in 22,713,216 <!-- claim: bert.num_parameters() == 22713216 --> trained numbers.
+# All 5<!-- claim: num_found == 5 --> were found. The weakest right pair has 0.38<!-- claim: matrix.diagonal().min() ~= 0.38 ± 0.01 -->, well above the strongest wrong
+# one, 0.21<!-- claim: largest_other ~= 0.21 ± 0.01 -->. That one is *water* and the bank that charges you: a trace of the river stays in the word *bank*, whatever stands around it. Nobody wrote rules about dogs and puppies: it is all in 22,713,216<!-- claim: bert.num_parameters() == 22713216 --> trained numbers.
 #
 # Try to confuse it: set `request` to `"My dog chewed through the laptop cable."` in the parameters cell and run the search again. Which sentence would *you* choose? Lessons 02 to 05 open
 # this model, build it from nothing, and train it for a task.
@@ -332,7 +332,7 @@ growth = wide_network / digits_network
 print(f"the chat model is {times_larger:,.0f} times larger; ten times wider made {growth:.1f} times as many")
 
 # %% [markdown] id="use-after"
-# The chat model is about 1,230 <!-- claim: times_larger ~= 1230 ± 1 --> times larger, and still small. Ten times wider layers gave 16.7 <!-- claim: growth ~= 16.7 ± 0.1 --> times
+# The chat model is about 1,230<!-- claim: times_larger ~= 1230 ± 1 --> times larger, and still small. Ten times wider layers gave 16.7<!-- claim: growth ~= 16.7 ± 0.1 --> times
 # the parameters: less than a hundred, because the 784 inputs stayed as they are; between the two hidden layers it *is* a hundred. Who widens a Transformer pays that price in every layer, and lesson 10 asks what
 # it buys.
 

@@ -6,11 +6,20 @@ import nbclient
 import nbformat
 import pytest
 
+MIME = "application/vnd.course-utils.exercise+json"
 CELLS = {
     "import": "from course_utils.exercises import exercise\nimport course_utils.exercises.lesson_00 as lesson",
     "todo": 'n = ...\nn = exercise("00.1", n)\nassert n == 109_386',
     "wrong": 'n = exercise("00.1", 109_184)',
     "pass": 'n = exercise("00.1", 784 * 128 + 128 + 128 * 64 + 64 + 64 * 10 + 10)',
+    "wrong-value": "num_parameters = 5",
+    "wrong-value-check": 'num_parameters = exercise("00.1", num_parameters)',
+    "value-again": 'num_parameters = exercise("00.1", num_parameters)',
+    "value-mine": "num_parameters = lesson.EXERCISES[0].solution",  # the very same object, typed by the learner
+    "value-mine-check": 'num_parameters = exercise("00.1", num_parameters)',
+    "wrong-function": "def count_parameters(layer_sizes):\n    return 5",
+    "wrong-function-check": 'count_parameters = exercise("00.2", count_parameters)',
+    "function-again": 'count_parameters = exercise("00.2", count_parameters)',
     "unknown": 'exercise("0.1", 3)',
     "error": (
         "import sys\nsys.path.insert(0, FOLDER)\nimport good_exercises as good\n"
@@ -40,10 +49,22 @@ def outputs(tmp_path_factory):
 def test_one_bundle_of_three_kinds(outputs, status):
     (output,) = outputs[status]
     data = output["data"]
-    assert set(data) == {"text/plain", "text/html", "application/vnd.course-utils.exercise+json"}
-    facts = data["application/vnd.course-utils.exercise+json"]
+    assert set(data) == {"text/plain", "text/html", MIME}
+    facts = data[MIME]
     assert (facts["id"], facts["status"]) == ("00.1", status)
     assert "<script" not in data["text/html"] and "<style" not in data["text/html"]
+
+
+@pytest.mark.parametrize("kind", ["value", "function"])
+def test_checking_twice_does_not_pass_with_the_courses_version(outputs, kind):
+    """After a wrong answer the name holds the course's version; only the learner's own cell may change that."""
+    statuses = [outputs[cell][0]["data"][MIME]["status"] for cell in (f"wrong-{kind}-check", f"{kind}-again")]
+    assert statuses == ["wrong", "todo"]
+    assert "still holds the course's version" in outputs[f"{kind}-again"][0]["data"]["text/plain"]
+
+
+def test_the_right_value_typed_after_a_wrong_one_passes(outputs):
+    assert outputs["value-mine-check"][0]["data"][MIME]["status"] == "pass"
 
 
 def test_a_wrong_answer_reads_as_promised(outputs):
