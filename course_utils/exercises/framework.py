@@ -95,9 +95,7 @@ def exercise(exercise_id: str, answer: Any) -> Any:
     """
     item = catalogue.find(exercise_id)
     if handed_out.is_ours(item.id, item.name, answer, item.solution):
-        again = (
-            f"`{item.name}` still holds the course's version. Run the cell with your own answer first, then this one."
-        )
+        again = f"`{item.name}` still holds the course's version. Run the cell with your answer first, then this one."
         verdict = Verdict(item.id, "todo", again, item.name)
     else:
         verdict = evaluate(item, answer)
@@ -119,7 +117,9 @@ def evaluate(item: Exercise, answer: Any) -> Verdict:
 def run_check(item: Exercise, answer: Any) -> Verdict:
     """Run the check once, guarded."""
     if answer is ... or (item.is_prediction and answer is None):
-        return Verdict(item.id, "todo", f"Write your answer in `{item.name}`, then run this cell again.", item.name)
+        return Verdict(
+            item.id, "todo", f"Replace the dots behind `{item.name} =` by your answer, then run both cells.", item.name
+        )
     if problem := wrong_kind(item, answer):
         return Verdict(item.id, "wrong", problem, item.name)
     wrap = item.guard and inspect.isroutine(answer)
@@ -143,7 +143,7 @@ def attempt(item: Exercise, target: Any, answer: Any) -> tuple[str, Failure]:
         return "error", too_slow(item, answer, target)
     except (Exception, SystemExit) as error:
         if diagnose.is_todo(error):
-            return "todo", Failure(f"Write `{item.name}` in the cell above, then run this cell again.")
+            return "todo", Failure(f"Write `{item.name}` in the cell above, then run both cells.")
         num_calls, returned = getattr(target, "num_calls", 0), getattr(target, "returned", None)
         failure = diagnose.explain_error(error, answer, returned, num_calls)
         return ("error" if failure.headline.startswith(("Your code raised", "The check")) else "wrong"), failure
