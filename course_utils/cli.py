@@ -29,17 +29,19 @@ INTERRUPTED = 130
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors suggest the nearest command."""
 
+    command = ""  # the word called as a command, right or wrong
+
     def error(self, message: str):
-        for word in sys.argv[1:2]:
-            near = difflib.get_close_matches(word, COMMANDS, n=1)
-            if near and word not in COMMANDS:
-                message = f"unknown command {word!r}; did you mean `course {near[0]}`?"
+        near = difflib.get_close_matches(self.command, COMMANDS, n=1)
+        if near and self.command not in COMMANDS:
+            message = f"unknown command {self.command!r}; did you mean `course {near[0]}`?"
         self.exit(USAGE_ERROR, f"course: {message}\n        `course --help` lists the commands.\n")
 
 
 def make_parser(argv: list[str]) -> argparse.ArgumentParser:
     """A parser with every command listed, and the arguments of the one called."""
     parser = Parser(prog="course", description="Commands of the workbook.")
+    parser.command = "".join(argv[:1])
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, (module_name, summary) in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
