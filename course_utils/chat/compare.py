@@ -3,7 +3,9 @@
 Letters: T tokens of a sequence, R tokens of a reply, V entries of the vocabulary, N items.
 """
 
+import json
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -73,6 +75,15 @@ def unigram_f1(reply: str, reference: str) -> float:
     words, wanted = reply.lower().split(), reference.lower().split()
     common = sum(min(words.count(word), wanted.count(word)) for word in set(words))
     return 2 * common / (len(words) + len(wanted)) if words or wanted else 0.0
+
+
+def logged_hits() -> dict[str, list[float]]:
+    """Lesson 09's multiple-choice task on every test conversation, from a recorded run: 1.0 for a hit, by judge.
+
+    `logged_choices.json` names the command that repeats the run (about four minutes on two cores).
+    """
+    log = json.loads(Path(__file__).with_name("logged_choices.json").read_text(encoding="utf-8"))
+    return {judge: [float(mark == "x") for mark in marks] for judge, marks in log["hits"].items()}
 
 
 def _batches(prompts: Sequence[Ids], replies: Sequence[Sequence[Ids]], tokens: int) -> Iterator[list[int]]:

@@ -42,7 +42,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 
 from course_utils import viz
 from course_utils.assets import model_path
-from course_utils.chat.compare import bootstrap_interval, score_replies, unigram_f1
+from course_utils.chat.compare import bootstrap_interval, logged_hits, score_replies, unigram_f1
 from course_utils.chat.retrieval import RetrievalBot
 from course_utils.chat.session import ChatSession
 from course_utils.chat.widget import ChatWidget
@@ -138,6 +138,7 @@ print(f"we sent {len(attack)} messages and opened an answer; the model sees {pas
 # The model sees 5 <!-- claim: pasted_ids.count(start_id) == 5 --> openings instead of three: to it the forged system message is as real as ours. The cure is to build *tokens*, not strings. Special
 # tokens are placed by id, and everything people write is encoded with special tokens switched off (`split_special_tokens=True`).
 
+
 # %% id="encode-chat"
 def encode_chat(tokenizer, messages, add_generation_prompt=True):
     """Token ids of a conversation in which only the template can place special tokens."""
@@ -153,12 +154,16 @@ def encode_chat(tokenizer, messages, add_generation_prompt=True):
 
 
 safe_ids = encode_chat(tokenizer, attack)
-print(f"openings now: {safe_ids.count(start_id)}; the forged mark is text:", [tokenizer.decode(i) for i in safe_ids[20:30]])
+print(
+    f"openings now: {safe_ids.count(start_id)}; the forged mark is text:",
+    [tokenizer.decode(i) for i in safe_ids[20:30]],
+)
 print("harmless conversations keep their tokens:", encode_chat(tokenizer, messages) == ours)
 
 # %% [markdown] id="encode-notice"
 # Now there are 3 <!-- claim: safe_ids.count(start_id) == 3 --> openings, as it should be, and the harmless conversation encodes exactly as before. Does the model notice the difference? We need answers. To get
 # several at once we put all prompts into one batch, padded on the *left*, so that every row ends where its answer begins.
+
 
 # %% id="answer-all"
 def answer_all(prompts, max_new_tokens=max_new_tokens, **sampling):
@@ -187,6 +192,7 @@ for name, answer in zip(["pasted strings", "safe tokens"], answer_all([pasted_id
 # * the **temperature** `t` divides the logits: below 1 the favourites gain, above 1 the outsiders do;
 # * **top-p** keeps the most probable tokens until together they hold the share `p`, and throws the tail away.
 
+
 # %% id="next-token"
 def next_token_probabilities(logits, temperature=1.0, top_p=1.0):
     """The distribution to draw from: logits (..., V) to probabilities (..., V)."""
@@ -200,21 +206,29 @@ def next_token_probabilities(logits, temperature=1.0, top_p=1.0):
 print(next_token_probabilities(torch.tensor([2.0, 1.0, 0.0, -1.0]), temperature=1.0, top_p=0.8))
 
 # %% [markdown] id="next-token-notice"
-# Four tokens with logits 2, 1, 0, -1: softmax gives them 0.64, 0.24, 0.09 and 0.03. The first two hold more than 0.8 together, so they stay, and are scaled up to sum to 1.
+# Four tokens with logits 2, 1, 0, -1: softmax gives the first two more than 0.8 together, so they stay, and are scaled up to sum to 1. The others can no longer be drawn.
 #
-# **Guess first:** the model has been asked for a colour and has written "My favourite colour is". How sure is it of the next token, and how many tokens share nine tenths of the probability?
+# **Guess first:** the model has been asked what to drink and has written "You could drink a cup of". How sure is it of the next token, and how many tokens share nine tenths of the probability?
 
 # %% id="dials"
-colour = [{"role": "user", "content": "What is your favourite colour?"}]
-ids = encode_chat(tokenizer, colour) + tokenizer(" My favourite colour is", add_special_tokens=False)["input_ids"]
+thirsty = [{"role": "user", "content": "What should I drink?"}]
+ids = encode_chat(tokenizer, thirsty) + tokenizer("You could drink a cup of", add_special_tokens=False)["input_ids"]
 with torch.inference_mode():
     logits = model(torch.tensor([ids], device=model.device), logits_to_keep=1).logits[0, -1].cpu()  # (V,)
 top = next_token_probabilities(logits).topk(6).indices
 axes = viz.new_axes((11, 3.6), num_columns=3)
 for ax, (t, p) in zip(axes, [(0.5, 1.0), (1.0, 1.0), (1.0, 0.5)], strict=True):
     shares = next_token_probabilities(logits, t, p)
-    heights = {tokenizer.decode(i).strip() or "(space)": shares[i].item() for i in top} | {"the rest": 1 - shares[top].sum().item()}
-    viz.bars(heights, ylabel="probability of the next token", title=f"temperature {t}, top-p {p}", ax=ax, value_format="{:.2f}")
+    heights = {tokenizer.decode(i).strip() or "(space)": shares[i].item() for i in top} | {
+        "the rest": max(0.0, 1 - shares[top].sum().item())
+    }
+    viz.bars(
+        heights,
+        ylabel="probability of the next token",
+        title=f"temperature {t}, top-p {p}",
+        ax=ax,
+        value_format="{:.2f}",
+    )
     ax.tick_params(axis="x", rotation=40)
     ax.set_ylim(0, 1)
 favourite = next_token_probabilities(logits).max().item()
@@ -222,11 +236,14 @@ nucleus = {p: int((next_token_probabilities(logits, top_p=p) > 0).sum()) for p i
 print(f"largest probability {favourite:.2f}; tokens kept by top-p: {nucleus}")
 
 # %% [markdown] id="dials-notice"
-# TODO
+# Not sure at all: the favourite gets 0.16 <!-- claim: favourite ~= 0.16 ± 0.01; gpu: > 0 -->, a handful of tokens hold half of the probability, and it takes 191 <!-- claim: nucleus[0.9] ~= 191 ± 8; gpu: >= 1 --> to hold nine tenths. A low temperature piles
+# everything onto the front, top-p cuts the long tail off, and that tail is where nonsense comes from: each of its tokens is improbable, but together they are drawn once in ten.
+#
+# Now answers. The first line is greedy; the other four are draws from one and the same prompt.
 
-# %% id="sample"
-paint = [{"role": "user", "content": "Write the first sentence of a story about a cat."}]
-prompt = encode_chat(tokenizer, paint)
+# %% id="sample" tags=["nbval-ignore-output"]
+story = [{"role": "user", "content": "Write the first sentence of a story about a cat."}]
+prompt = encode_chat(tokenizer, story)
 print("greedy:", answer_all([prompt])[0])
 torch.manual_seed(seed)
 for text in answer_all([prompt] * 4, temperature=0.9, top_p=0.9, top_k=0):
@@ -251,7 +268,9 @@ questions = {
 answers = answer_all([encode_chat(tokenizer, [{"role": "user", "content": q}]) for q in questions])
 for question, answer in zip(questions, answers, strict=True):
     print(f"{question:<57} {answer}")
-num_right = sum(truth is not None and truth in answer for truth, answer in zip(questions.values(), answers, strict=True))
+num_right = sum(
+    truth is not None and truth in answer for truth, answer in zip(questions.values(), answers, strict=True)
+)
 doubts = ("not sure", "don't know", "do not know", "no record", "not exist", "fictional", "never")
 num_doubts = sum(any(word in answer.lower() for word in doubts) for answer in answers)
 
@@ -271,13 +290,14 @@ session = ChatSession(model, tokenizer, system, max_new_tokens=max_new_tokens)
 for text in ["Hello! I am Ada, and I like tea.", "Which tea should I try?", "How do I make it?"]:
     session.say(text)
 for turn in session.turns:
-    print(f"user: {turn.user}\n bot: {turn.reply}\n      prompt {turn.num_prompt_tokens} tokens, of which the model had to read {turn.num_read_tokens}")
+    print(
+        f"user: {turn.user}\n bot: {turn.reply}\n      prompt {turn.num_prompt_tokens} tokens, of which the model had to read {turn.num_read_tokens}"
+    )
 
 # %% [markdown] id="session-notice"
 # The prompt grows with every turn, up to 100 <!-- claim: session.turns[-1].num_prompt_tokens ~= 100 ± 30; smoke: >= 50 --> tokens here, but from the second turn on the model read only the new part. The reason is the **key/value cache**. In a decoder a token
 # looks only backwards, so the keys and values of earlier tokens never change. Compute them once, keep them, and each new token costs one row instead of the whole text.
-
-# %% [markdown] id="ex2-intro"
+#
 # ### Exercise 09.2
 # A conversation of 20 turns; in each the user writes 20 tokens and the bot answers with 30. Before each answer the model reads the whole conversation so far, and nothing is kept between turns.
 # How many tokens does it read in all? (Ignore the template, and do not count an answer as read in the turn that writes it.) Work it out by hand.
@@ -288,7 +308,8 @@ for turn in session.turns:
 # Now measured. For several context lengths we time one more token, **without** a cache (the model reads the whole context) and **with** one (it reads a single token, and
 # attends to the stored rest). **Guess first:** how much slower is the cached step at 512 tokens than at 32?
 
-# %% id="timing"
+
+# %% id="timing" tags=["nbval-ignore-output"]
 @torch.inference_mode()
 def seconds_per_token(num_context, num_repeats=3):
     """Seconds for one more token behind `num_context` others: (without cache, with cache), the best of several."""
@@ -313,16 +334,26 @@ for n, (without, kept) in timings.items():
 # %% [markdown] id="timing-plot-intro"
 # The same numbers as milliseconds for each new token.
 
-# %% id="timing-plot"
+# %% id="timing-plot" tags=["nbval-ignore-output"]
 without, kept = ([1000 * pair[k] for pair in timings.values()] for k in (0, 1))
-viz.lines({"without cache": without, "with cache": kept}, x=list(timings), xlabel="tokens of context", ylabel="milliseconds per new token",
-          title="Without a cache every token pays for the whole past")
+viz.lines(
+    {"without cache": without, "with cache": kept},
+    x=list(timings),
+    xlabel="tokens of context",
+    ylabel="milliseconds per new token",
+    title="Without a cache every token pays for the whole past",
+)
 slowdown_without, slowdown_kept = without[-1] / without[0], kept[-1] / kept[0]
 gain = without[-1] / kept[-1]
-print(f"from {context_lengths[0]} to {context_lengths[-1]} tokens: {slowdown_without:.1f} times slower without, {slowdown_kept:.1f} times with")
+print(
+    f"from {context_lengths[0]} to {context_lengths[-1]} tokens: {slowdown_without:.1f} times slower without, {slowdown_kept:.1f} times with"
+)
 
 # %% [markdown] id="timing-notice"
-# TODO
+# Without a cache, 16 times the context costs at least 3 <!-- claim: slowdown_without >= 3; smoke: >= 1.5; gpu: > 0 --> times as much for every single token, and it is still rising. The cached step hardly notices: its work is fetching the weights, and looking back over the stored
+# rows is a small extra. At the longest context the cache wins by a factor of more than 4 <!-- claim: gain > 4; smoke: > 2; gpu: > 0 -->, usually far more.
+#
+# What does that mean for a whole conversation? We count the tokens that the model processes over the 20 turns of exercise 09.2, for three ways of working.
 
 # %% id="total"
 num_turns, num_message, num_answer = 20, 20, 30
@@ -334,21 +365,26 @@ read = {
     "cache kept all along": [num_message + num_answer for _ in turns],
 }
 totals = {name: torch.tensor(values).cumsum(0).tolist() for name, values in read.items()}
-ax = viz.lines(totals, x=list(turns), xlabel="turns of conversation", ylabel="tokens processed so far (logarithmic)",
-               title="Keeping the cache makes a conversation linear")
+ax = viz.lines(
+    totals,
+    x=list(turns),
+    xlabel="turns of conversation",
+    ylabel="tokens processed so far (logarithmic)",
+    title="Keeping the cache makes a conversation linear",
+)
 ax.set_yscale("log")
 print({name: f"{values[-1]:,}" for name, values in totals.items()})
 
 # %% [markdown] id="total-notice"
-# TODO
+# Without any cache the model processes 305,700 <!-- claim: totals["no cache"][-1] == 305700 --> tokens, with a cache that lives for one answer 10,500 <!-- claim: totals["cache within an answer"][-1] == 10500 -->, with one that is kept 1,000 <!-- claim: totals["cache kept all along"][-1] == 1000 -->: each token once. The upper two grow with the *square* of
+# the conversation, the lowest in proportion to it. This is why chat services keep your cache warm between messages, and bill cached input at a lower price.
 
 # %% [markdown] id="budget-title"
 # ## 5. When the conversation no longer fits
 #
 # The cache must be stored, attention must look back over it, and the model was trained for a largest length (8,192 tokens here). So every chat system has a **budget**, and one day the conversation
 # exceeds it. The simplest rule that works: keep the system message, drop the oldest *exchanges* (a question with its answer), and never cut a message in half.
-
-# %% [markdown] id="ex3-intro"
+#
 # ### Exercise 09.3
 # Write that rule. `count_tokens(messages)` tells you what a whole prompt costs. The last message, the one to be answered, always stays.
 
@@ -364,24 +400,36 @@ history = [
     {"role": "user", "content": "Hello! My name is Ada and I live in Oslo."},
     {"role": "assistant", "content": "Nice to meet you, Ada! How can I help you?"},
     {"role": "user", "content": "Tell me about tea."},
-    {"role": "assistant", "content": "Tea is a drink made from the leaves of a plant. It is popular all over the world."},
+    {
+        "role": "assistant",
+        "content": "Tea is a drink made from the leaves of a plant. It is popular all over the world.",
+    },
     {"role": "user", "content": "What is my name?"},
 ]
-truncated = fit_to_budget(history, 60, lambda m: len(encode_chat(tokenizer, m)))
-summary = {"role": "system", "content": "You are a helpful assistant. The user is called Ada and lives in Oslo."}
+truncated = fit_to_budget(history, 90, lambda m: len(encode_chat(tokenizer, m)))
+note = "Summary of the conversation so far: the user said that their name is Ada and that they live in Oslo."
+summary = {"role": "system", "content": f"You are a helpful assistant. {note}"}
 begun, name_id = tokenizer("Your name is")["input_ids"], tokenizer(" Ada")["input_ids"][0]
 recall = {}
-for label, kept_messages in {"everything": history, "truncated": truncated, "truncated + summary": [summary, *truncated[1:]]}.items():
+for label, kept_messages in {
+    "everything": history,
+    "truncated": truncated,
+    "truncated + summary": [summary, *truncated[1:]],
+}.items():
     ids = encode_chat(tokenizer, kept_messages)
     with torch.inference_mode():
         logits = model(torch.tensor([ids + begun], device=model.device), logits_to_keep=1).logits[0, -1]
     recall[f"{label}\n{len(ids)} tokens"] = logits.softmax(-1)[name_id].item()
-viz.bars(recall, ylabel='probability of " Ada"', title="What is not in the prompt does not exist", value_format="{:.4f}")
+viz.bars(
+    recall, ylabel='probability of " Ada"', title="What is not in the prompt does not exist", value_format="{:.4f}"
+)
 recalled = list(recall.values())
 print({label.replace("\n", ", "): f"{p:.4f}" for label, p in recall.items()})
 
 # %% [markdown] id="forget-notice"
-# TODO
+# With everything in the prompt " Ada" is the first choice, with probability 0.15 <!-- claim: recalled[0] ~= 0.15 ± 0.02; gpu: > 0 -->. Truncated, it is gone: 0.0002 <!-- claim: recalled[1] ~= 0.0002 ± 0.0002; gpu: < 0.1 -->, no more than for any other name. One sentence of summary brings it back to
+# 0.17 <!-- claim: recalled[2] ~= 0.17 ± 0.03; gpu: > 0 -->, for fewer tokens than were dropped. Who writes the summary? Usually the model itself, asked to while the old turns still fit. A model of this size writes poor ones, so we wrote it by hand; try
+# `session.say("Summarise what you know about me.")` in section 8.
 
 # %% [markdown] id="retrieval-title"
 # ## 6. A chatbot that never writes
@@ -405,12 +453,19 @@ for speaker, turn in enumerate(conversations[40].turns[:4]):
 # %% id="split"
 splits = split_conversations(conversations)
 ids_of = {name: {c.id for c in part} for name, part in splits.items()}
-pairs = {name: [e for e in exchanges(part, max_chars=100) if min(len(e.message), len(e.reply)) >= 25] for name, part in splits.items()}
+pairs = {
+    name: [e for e in exchanges(part, max_chars=100) if min(len(e.message), len(e.reply)) >= 25]
+    for name, part in splits.items()
+}
 for part in pairs.values():
     random.Random(seed).shuffle(part)
 for name, part in splits.items():
     print(f"{name:>10}: {len(part):5,} conversations, {len(pairs[name]):6,} exchanges of 25 to 100 characters")
-num_shared = len(ids_of["train"] & ids_of["test"]) + len(ids_of["train"] & ids_of["validation"]) + len(ids_of["validation"] & ids_of["test"])
+num_shared = (
+    len(ids_of["train"] & ids_of["test"])
+    + len(ids_of["train"] & ids_of["validation"])
+    + len(ids_of["validation"] & ids_of["test"])
+)
 print("conversations in two splits:", num_shared)
 
 # %% [markdown] id="split-notice"
@@ -431,8 +486,7 @@ print("pets and dog:", round(cosines[0, 1].item(), 2), "  pets and exam:", round
 
 # %% [markdown] id="embed-notice"
 # Pets and a dog: cosine 0.55 <!-- claim: cosines[0, 1].item() ~= 0.55 ± 0.02; gpu: ~= 0.55 ± 0.03 -->, without a word in common. Pets and an exam: close to nothing.
-
-# %% [markdown] id="ex4-intro"
+#
 # ### Exercise 09.4
 # Write the heart of the bot. It gets the vector of what the user said, the vectors of all recorded messages, and two lists: the messages, and what was replied to each.
 
@@ -449,7 +503,8 @@ for text in ["What kind of music do you like?", "I am so tired today.", "Do you 
     print(f"you: {text}\nfound ({cosine:.2f}): {bot.matches(text, k=1)[0].message}\nbot: {reply}\n")
 
 # %% [markdown] id="index-notice"
-# TODO
+# It answers like a person, because it *is* persons, and nothing in its answers is invented. But it hears the topic and misses the point: an answer to "a ghost?" may be about ghosting.
+# It cannot use anything you said before, and where nobody ever asked your question it answers another one, without a warning other than a low cosine.
 
 # %% [markdown] id="compare-title"
 # ## 7. Which bot is better?
@@ -459,8 +514,7 @@ for text in ["What kind of music do you like?", "I am so tired today.", "Do you 
 #
 # **Multiple choice.** A real message, its true reply, and three replies taken from other conversations. Which one does the bot prefer? Guessing gets 25%. A language model prefers the reply to which it gives the highest
 # probability, and that needs care.
-
-# %% [markdown] id="ex5-intro"
+#
 # ### Exercise 09.5
 # The logits of one forward pass over prompt and reply are all you need. Return the **mean** log-probability of the reply's tokens. Mind which row of the logits speaks about which token.
 
@@ -472,8 +526,12 @@ for text in ["What kind of music do you like?", "I am so tired today.", "Do you 
 # %% id="choices"
 items = list({e.conversation_id: e for e in pairs["test"]}.values())[:num_questions]  # one exchange per conversation
 rng = random.Random(seed)
-choices = [[i, *rng.sample([j for j in range(len(items)) if j != i], num_choices - 1)] for i in range(len(items))]  # the true one first
-reply_ids = [tokenizer(e.reply, add_special_tokens=False, split_special_tokens=True)["input_ids"] + [end_id] for e in items]
+choices = [
+    [i, *rng.sample([j for j in range(len(items)) if j != i], num_choices - 1)] for i in range(len(items))
+]  # the true one first
+reply_ids = [
+    tokenizer(e.reply, add_special_tokens=False, split_special_tokens=True)["input_ids"] + [end_id] for e in items
+]
 prompt_ids = [encode_chat(tokenizer, [{"role": "user", "content": e.message}]) for e in items]
 scores = score_replies(model, prompt_ids, [[reply_ids[j] for j in row] for row in choices])
 
@@ -486,19 +544,28 @@ for j, score in zip(choices[0], scores[0], strict=True):
     print(f"  sum {score.sum().item():7.1f}   per token {score.mean().item():6.2f}   {items[j].reply}")
 
 # %% [markdown] id="choices-notice"
-# TODO
+# The library and your function agree within 0.0001 <!-- claim: gap <= 0.0001; gpu: <= 0.05 -->. The true reply is the first line. Look how the sums follow length: a reply of eight tokens beats one of thirty whatever it says. Per token the
+# field is closer, but a phrase that is likely after *anything* still has an advantage. The third score takes that out: subtract what the model thinks of the same reply after an empty conversation. What remains is how much
+# the message *explains* the reply, the idea behind mutual-information scoring.
+#
+# The retrieval bot cannot score, so we ask how close a candidate comes to the replies that followed the ten most similar recorded messages. And as a warning we add a judge that understands nothing of dialogue: the cosine of message and
+# candidate, "same topic".
 
 # %% id="judge"
 alone = score_replies(model, [encode_chat(tokenizer, [])], [reply_ids])[0]  # each reply after an empty conversation
 message_vectors = encoder.encode([e.message for e in items])
 reply_vectors = encoder.encode([e.reply for e in items])
 nearest = (message_vectors @ bot.vectors.T).topk(min(10, num_indexed)).indices  # (N, 10)
-known_vectors = {row: vector for row, vector in zip(nearest.unique().tolist(), encoder.encode([bot.replies[r] for r in nearest.unique().tolist()]), strict=True)}
+rows = nearest.unique().tolist()
+known_vectors = dict(zip(rows, encoder.encode([bot.replies[r] for r in rows]), strict=True))
 profiles = torch.stack([torch.stack([known_vectors[r] for r in rows]).mean(0) for rows in nearest.tolist()])  # (N, D)
 preferences = {
     "LM, sum": [[s.sum().item() for s in row] for row in scores],
     "LM, per token": [[s.mean().item() for s in row] for row in scores],
-    "LM, surprise": [[(s - alone[j]).mean().item() for s, j in zip(row, c, strict=True)] for row, c in zip(scores, choices, strict=True)],
+    "LM, surprise": [
+        [(s - alone[j]).mean().item() for s, j in zip(row, c, strict=True)]
+        for row, c in zip(scores, choices, strict=True)
+    ],
     "retrieval": [(profiles[i] @ reply_vectors[c].T).tolist() for i, c in enumerate(choices)],
     "same topic": [(message_vectors[i] @ reply_vectors[c].T).tolist() for i, c in enumerate(choices)],
 }
@@ -512,11 +579,21 @@ hits = {name: [float(max(row) == row[0]) for row in rows] for name, rows in pref
 accuracy = {name: sum(hit) / len(hit) for name, hit in hits.items()}
 for name, hit in hits.items():
     print(f"{name:>13} {accuracy[name]:.2f} {''.join('.x'[int(h)] for h in hit)}")
-viz.bars(accuracy, ylabel="true reply chosen", title="Asked badly, the language model only guesses", baseline={"chance": 1 / num_choices},
-         intervals={name: bootstrap_interval(hit) for name, hit in hits.items()}, value_format="{:.2f}")
+viz.bars(
+    accuracy,
+    ylabel="true reply chosen",
+    title="Asked badly, the language model only guesses",
+    baseline={"chance": 1 / num_choices},
+    intervals={name: bootstrap_interval(hit) for name, hit in hits.items()},
+    value_format="{:.2f}",
+)
 
 # %% [markdown] id="judge-notice"
-# TODO
+# A high probability is not the same as a good fit. By the sum, the model picks short replies; per token, likely ones; neither gets far from chance: 0.33 <!-- claim: accuracy["LM, sum"] ~= 0.33 ± 0.08; smoke: >= 0; gpu: >= 0.2 --> and 0.31 <!-- claim: accuracy["LM, per token"] ~= 0.31 ± 0.08; smoke: >= 0; gpu: >= 0.2 -->. Retrieval gets 0.50 <!-- claim: accuracy["retrieval"] ~= 0.50 ± 0.08; smoke: >= 0; gpu: >= 0.25 -->. And the judge
+# that knows nothing of dialogue beats them all with 0.77 <!-- claim: accuracy["same topic"] ~= 0.77 ± 0.06; smoke: >= 0.3; gpu: >= 0.5 -->: true replies share a topic with their message, and the wrong ones come from other conversations. The *task* can be solved by topic alone. Most benchmarks have such a back door; look for it.
+#
+# How sure are these differences? All judges saw the same questions, so we bootstrap the **paired** differences: luck in the questions then cancels.
+
 
 # %% id="paired"
 def show_difference(a, b):
@@ -530,7 +607,21 @@ retrieval_gain = show_difference("retrieval", "LM, surprise")
 topic_gain = show_difference("same topic", "LM, per token")
 
 # %% [markdown] id="paired-notice"
-# TODO
+# An interval that contains 0 means: with 48 questions we do not know. "Surprise" may be better than the plain likelihood, and retrieval may be better than that, but only the topic judge stands clear. This is an honest result, and more common than papers suggest. The cure is more questions. The
+# cells above, run with `num_questions = 320` (all test conversations that fit, about four minutes), were recorded, and the course carries the marks.
+
+# %% id="logged"
+recorded_hits = logged_hits()
+for name, hit in recorded_hits.items():
+    low, high = bootstrap_interval(hit)
+    print(f"{name:>13} {sum(hit) / len(hit):.2f}, 95% interval {low:.2f} to {high:.2f}, {len(hit)} questions")
+gain_low, gain_high = bootstrap_interval(
+    [a - b for a, b in zip(recorded_hits["LM, surprise"], recorded_hits["LM, per token"], strict=True)]
+)
+print(f"surprise minus per token: 95% interval {gain_low:+.2f} to {gain_high:+.2f}")
+
+# %% [markdown] id="logged-notice"
+# Now it is settled for one pair: subtracting what the model thinks anyway helps, by at least 0.05 <!-- claim: gain_low ~= 0.05 ± 0.02 -->. The same weights, asked a better question. Between retrieval and the language model even these questions leave hardly any doubt, but some.
 
 # %% [markdown] id="ex6-intro"
 # ### Exercise 09.6
@@ -543,7 +634,10 @@ topic_gain = show_difference("same topic", "LM, per token")
 
 # %% id="variety"
 compared = items[:num_compared]
-casual = {"role": "system", "content": "You are a student chatting with another student. Answer casually in one short sentence."}
+casual = {
+    "role": "system",
+    "content": "You are a student chatting with another student. Answer casually in one short sentence.",
+}
 replies = {
     "GPT": answer_all([encode_chat(tokenizer, [casual, {"role": "user", "content": e.message}]) for e in compared]),
     "retrieval": [bot.reply(e.message) for e in compared],
@@ -552,11 +646,16 @@ replies = {
 num_words = {name: sum(len(text.split()) for text in texts) / len(texts) for name, texts in replies.items()}
 variety = {name: distinct_n(texts, 2) for name, texts in replies.items()}
 for name, texts in replies.items():
-    print(f"{name:>10}: {num_words[name]:4.1f} words per reply, distinct-1 {distinct_n(texts, 1):.2f}, distinct-2 {variety[name]:.2f}")
+    print(
+        f"{name:>10}: {num_words[name]:4.1f} words per reply, distinct-1 {distinct_n(texts, 1):.2f}, distinct-2 {variety[name]:.2f}"
+    )
 viz.bars(variety, ylabel="distinct-2", title="The language model repeats itself; people do not", value_format="{:.2f}")
 
 # %% [markdown] id="variety-notice"
-# TODO
+# The language model says the same things again and again, 0.53 <!-- claim: variety["GPT"] ~= 0.53 ± 0.05; smoke: <= 1; gpu: <= 1 --> against 0.98 <!-- claim: variety["person"] ~= 0.98 ± 0.02 --> for people: it has learned one apology and uses it. The retrieval bot is as varied as people, since it quotes them. A caution: distinct-n falls as
+# texts get longer, so compare bots only at similar lengths, and never take variety for quality. Random words would score 1.
+#
+# **Why not compare with the true reply?** Translation is scored by word overlap (BLEU and its relatives). Try that here with a contestant who cannot be beaten: another *person* who answered the very same message.
 
 # %% id="overlap"
 groups = defaultdict(list)  # what people really answered to the very same message
@@ -566,17 +665,30 @@ groups = {message: texts for message, texts in groups.items() if len(texts) >= 8
 everything = [text for texts in groups.values() for text in texts]
 draw = random.Random(seed)
 same_message = [unigram_f1(*draw.sample(texts, 2)) for texts in groups.values() for _ in range(20)]
-other_message = [unigram_f1(draw.choice(texts), draw.choice(everything)) for texts in groups.values() for _ in range(20)]
+other_message = [
+    unigram_f1(draw.choice(texts), draw.choice(everything)) for texts in groups.values() for _ in range(20)
+]
 overlap = {
     "person,\nsame message": sum(same_message) / len(same_message),
     "person,\nother message": sum(other_message) / len(other_message),
-    **{f"{name},\nthis message": sum(map(unigram_f1, replies[name], replies["person"])) / num_compared for name in ("GPT", "retrieval")},
+    **{
+        f"{name},\nthis message": sum(map(unigram_f1, replies[name], replies["person"])) / num_compared
+        for name in ("GPT", "retrieval")
+    },
 }
-viz.bars(overlap, ylabel="shared words (F1, 0 to 1)", title="Word overlap cannot even tell people from bots", value_format="{:.3f}")
+viz.bars(
+    overlap,
+    ylabel="shared words (F1, 0 to 1)",
+    title="Word overlap cannot even tell people from bots",
+    value_format="{:.3f}",
+)
 print({name.replace("\n", " "): round(value, 3) for name, value in overlap.items()})
 
 # %% [markdown] id="overlap-notice"
-# TODO
+# Two people who answered the same message share 0.07 <!-- claim: overlap["person,\nsame message"] ~= 0.07 ± 0.01 --> of their words on this scale, two who answered different messages 0.05 <!-- claim: overlap["person,\nother message"] ~= 0.05 ± 0.01 -->. Both bots land in the same
+# place. A measure under which a human being scores next to nothing cannot rank bots: in conversation there are far too many good answers, and one reference knows only one of them.
+#
+# The last judge is you. Here are five messages with one answer from each bot, in an order you do not know.
 
 # %% id="blind"
 flips = [random.Random(seed + i).random() < 0.5 for i in range(num_read)]
@@ -591,7 +703,11 @@ for i in range(num_read):
 # %% id="votes"
 votes = ""  # for example "ABA=B"
 if len(votes) == num_read:
-    chosen = [{True: "GPT", False: "retrieval"}[(vote == "A") == flip] for vote, flip in zip(votes, flips, strict=True) if vote != "="]
+    chosen = [
+        {True: "GPT", False: "retrieval"}[(vote == "A") == flip]
+        for vote, flip in zip(votes, flips, strict=True)
+        if vote != "="
+    ]
     print({name: chosen.count(name) for name in ("GPT", "retrieval")}, "and", votes.count("="), "ties")
 else:
     print(f"Write {num_read} letters into votes and run this cell again: it then tells which bot you preferred.")
