@@ -96,3 +96,13 @@ def leaves_pids_and_waits(folder: str) -> None:
 
 def leaves_a_child() -> int:
     return subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]).pid
+
+
+def trains_and_leaves() -> float:
+    """A whole DDP script in small: joins, trains, destroys its group while the model still refers to it."""
+    dist.init_process_group("gloo")
+    model = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(200, 200))
+    for _ in range(10):
+        model(torch.ones(4, 200)).sum().backward()
+    dist.destroy_process_group()
+    return model.module.weight.grad.sum().item()

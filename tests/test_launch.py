@@ -73,6 +73,12 @@ def test_a_function_may_join_the_group_itself():
     assert launch(launch_targets.joins_itself, 2, init_group=False) == [2.0, 2.0]
 
 
+def test_a_target_that_destroys_its_group_does_not_hang():
+    """gloo's destructor deadlocked in 1 of 4 such runs on two busy cores (see `worker.keep_groups_alive`)."""
+    for _ in range(8):
+        assert len(set(launch(launch_targets.trains_and_leaves, 4, timeout_s=20, init_group=False))) == 1
+
+
 def test_output_is_printed_in_rank_order_under_the_ranks_name(capfd):
     launch(launch_targets.speak, 2)
     printed = capfd.readouterr()

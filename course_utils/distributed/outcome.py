@@ -116,7 +116,9 @@ def where_it_stood(folder: RunFolder, rank: int) -> str:
     if folder.has_result(rank) or any(function == WAITING for _, _, function in frames):
         return "had finished and was waiting for the others."
     if not frames:
-        return "had not started." if folder.pid(rank) is None else "did not answer (is it stuck in native code?)."
+        if folder.pid(rank) is None:
+            return "had not started."
+        return "was starting or ending." if folder.text(rank, "stack") else "did not answer."
     own = next((frame for frame in frames if not _is_library(frame[0])), frames[0])
     path, line, function = own
     innermost = frames[0][2]
@@ -130,8 +132,13 @@ def _main_thread(stack: str) -> list[tuple[str, int, str]]:
     for thread in stack.split("\n\n"):
         frames = [(_unescape(m["path"]), int(m["line"]), m["function"]) for m in FRAME.finditer(thread)]
         if any(function == "run_rank" for _, _, function in frames):
-            return [frame for frame in frames if frame[0] not in INTERNALS or frame[2] == WAITING]
+            return [frame for frame in frames if _is_worth_showing(frame)]
     return []
+
+
+def _is_worth_showing(frame: tuple[str, int, str]) -> bool:
+    path, _, function = frame
+    return function == WAITING or not (path in INTERNALS or path.startswith("<frozen"))
 
 
 def _unescape(path: str) -> str:

@@ -25,6 +25,7 @@ from course_utils.distributed.run_folder import FOLDER_VARIABLE, Failure, Job, R
 
 PR_SET_PDEATHSIG = 1
 POLL_S = 0.002
+_kept: list[Any] = []
 GROUP_TIMEOUT = datetime.timedelta(minutes=30)
 
 
@@ -40,7 +41,7 @@ def main() -> None:
         run_rank(RunFolder(folder), rank)
     job = parse_command_line()
     call_target(job, find_target(job.target))
-    leave_group()
+    wait_in_group()
     exit_now(0)
 
 
@@ -83,7 +84,6 @@ def run_rank(folder: RunFolder, rank: int) -> None:
     # would answer a call that another rank makes by mistake, and so hide a deadlock.
     folder.write_rank(rank, "done")
     wait_for_other_ranks(folder)
-    leave_group(barrier=False)
     exit_now(0)
 
 
@@ -121,6 +121,7 @@ def call_target(job: Job, target: Callable[..., Any]) -> Any:
     """Call the target with one thread, inside the default process group unless it wants to make its own."""
     import torch
 
+    keep_groups_alive()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     if job.init_group:
         join_group()
@@ -146,21 +147,34 @@ def wait_for_other_ranks(folder: RunFolder) -> None:
         time.sleep(POLL_S)
 
 
-def leave_group(barrier: bool = True) -> None:
-    """Leave the process group, if this process is still in one. A peer that is already gone does not matter."""
-    if "torch" not in sys.modules:
-        return
+def wait_in_group() -> None:
+    """Wait for the other ranks, if this process is still in a group. A peer that is already gone does not matter."""
     import torch.distributed as dist
 
     if dist.is_available() and dist.is_initialized():
         with contextlib.suppress(RuntimeError):
-            if barrier:
-                dist.barrier()
-            dist.destroy_process_group()
+            dist.barrier()
+
+
+def keep_groups_alive() -> None:
+    """Let `destroy_process_group` forget a group without running its destructor; the exit that follows frees it.
+
+    gloo's destructor waits for its threads while it holds Python's lock. A thread that is just giving back the last
+    tensor of an all-reduce waits for that lock: a deadlock, seen in 1 of 4 DDP runs with four ranks on two busy cores.
+    """
+    import torch.distributed as dist
+
+    destroy = dist.destroy_process_group
+
+    def destroy_process_group(group=None) -> None:
+        _kept.append(group or dist.group.WORLD)
+        destroy(group)
+
+    dist.destroy_process_group = destroy_process_group
 
 
 def exit_now(code: int) -> None:
-    """End the process without Python's and C++'s goodbyes: gloo's threads abort in them (about 3 exits of 10)."""
+    """End the process without Python's and C++'s goodbyes, in which gloo's threads abort (3 exits of 10) or hang."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
