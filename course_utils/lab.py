@@ -39,6 +39,7 @@ def main(args: argparse.Namespace) -> int:
     if any(row.status == doctor.FAIL for row in table):
         return 1
     command = lab_command(port, args.arguments)
+    os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(config_path())
     if os.name == "nt":
         import subprocess
 
@@ -64,6 +65,13 @@ def check_port(port: int) -> None:
             taken = error.errno == errno.EADDRINUSE
             reason = "is in use (perhaps the course is open already)" if taken else f"is not ours ({error.strerror})"
             raise EnvironmentProblem(f"port {port} {reason}. Choose another: `make lab PORT={port + 1}`.") from error
+
+
+def config_path() -> list[str]:
+    """Folders of Jupyter's configuration: ours first, so that no question about news stands before a first lesson."""
+    ours = [str(root / "tools" / "jupyter")] if (root := checkout()) else []
+    theirs = os.environ.get("JUPYTER_CONFIG_PATH", "")
+    return ours + [folder for folder in theirs.split(os.pathsep) if folder]
 
 
 def lab_command(port: int, extra: list[str]) -> list[str]:
