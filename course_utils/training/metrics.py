@@ -73,7 +73,7 @@ def calibration_bins(confidence: ArrayLike, correct: ArrayLike, num_bins: int = 
     return CalibrationBins(sums[0] / divisor, sums[1] / divisor, counts)
 
 
-def expected_calibration_error(confidence: ArrayLike, correct: ArrayLike, num_bins: int = NUM_BINS) -> float:
+def expected_calibration_error(confidence: np.ndarray, correct: np.ndarray, num_bins: int = 10) -> float:
     """The mean gap between confidence and accuracy over bins, each bin weighted by its share of the examples.
 
     `confidence` (N,) is the probability of the predicted class, `correct` (N,) whether it was right. 0 is perfect.
