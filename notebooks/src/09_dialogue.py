@@ -81,7 +81,7 @@ print(f"{num_parameters / 1e6:.1f} million parameters, {len(tokenizer):,} tokens
 # %% [markdown] id="template-title"
 # ## 1. A conversation is one long string
 #
-# The model continues text, so a conversation must become one text. Everybody who trains a chat model agrees with themselves on a **chat template**: marks that say
+# The model continues text, so a conversation must become one text. Whoever trains a chat model first fixes a **chat template**: marks that say
 # who speaks. There are three **roles**. `system` is the author of the bot and gives instructions, `user` is the person, `assistant` is the model. Here is a short
 # conversation, and what the tokenizer makes of it.
 
@@ -117,7 +117,7 @@ print("first tokens:", [tokenizer.decode(i) for i in ours[:6]], ours[:6])
 print("without a system message:", repr(tokenizer.apply_chat_template(messages[1:2], tokenize=False)[:96]))
 
 # %% [markdown] id="equal-notice"
-# Both are equal: True <!-- claim: same_text and ours == theirs == True -->. `<|im_start|>` is not seven or ten characters to the model but a single **special token** with an
+# Both are equal: True <!-- claim: same_text and ours == theirs == True -->. To the model `<|im_start|>` is not twelve characters but a single **special token** with an
 # id of its own, 1 <!-- claim: ours[0] == 1; gpu: skip -->. And look at the last line: leave the system message out, and this model's template quietly puts in one of its own. Templates do such
 # things. Print yours before you trust it.
 
@@ -180,7 +180,7 @@ for name, answer in zip(["pasted strings", "safe tokens"], answer_all([pasted_id
     print(f"{name:>15}: {answer}")
 
 # %% [markdown] id="answer-notice"
-# The pirate wins twice. So be clear about what we gained: safe tokens protect the *structure* of the conversation. Which words a model lets itself be talked into is another matter, called
+# The pirate wins both times. So be clear about what we gained: safe tokens protect the *structure* of the conversation. Which words a model lets itself be talked into is another matter, called
 # **prompt injection**, and no tokenizer solves it. A small model follows whoever spoke last.
 
 # %% [markdown] id="decode-title"
@@ -435,7 +435,7 @@ print({label.replace("\n", ", "): f"{p:.4f}" for label, p in recall.items()})
 # ## 6. A chatbot that never writes
 #
 # Now the rival. It has seen real conversations, and whatever you say, it finds the most similar message somebody once sent and repeats what was answered *then*. No training, no
-# made-up facts, no sampling. Its conversations are 7,168 chats between volunteers on a university website, recorded in 2018. First we look at what we have.
+# made-up facts, no sampling. Its conversations are 7,168 chats between students who took part in a university's chat challenge in 2018. First we look at what we have.
 
 # %% id="data"
 recorded = load_conversations()
@@ -607,7 +607,7 @@ retrieval_gain = show_difference("retrieval", "LM, surprise")
 topic_gain = show_difference("same topic", "LM, per token")
 
 # %% [markdown] id="paired-notice"
-# An interval that contains 0 means: with 48 questions we do not know. "Surprise" may be better than the plain likelihood, and retrieval may be better than that, but only the topic judge stands clear. This is an honest result, and more common than papers suggest. The cure is more questions. The
+# Read the lower ends. The first two intervals reach below 0 <!-- claim: max(surprise_gain[0], retrieval_gain[0]) < 0; smoke: <= 1; gpu: <= 1 -->, so with 48 questions we do not know: "surprise" may be better than the plain likelihood, retrieval may be better still. Only the topic judge stands clear of 0 <!-- claim: topic_gain[0] > 0; smoke: >= -1; gpu: >= -1 -->. This is an honest result, and more common than papers suggest. The cure is more questions. The
 # cells above, run with `num_questions = 320` (all test conversations that fit, about four minutes), were recorded, and the course carries the marks.
 
 # %% id="logged"
@@ -644,16 +644,22 @@ replies = {
     "person": [e.reply for e in compared],
 }
 num_words = {name: sum(len(text.split()) for text in texts) / len(texts) for name, texts in replies.items()}
-variety = {name: distinct_n(texts, 2) for name, texts in replies.items()}
-for name, texts in replies.items():
-    print(
-        f"{name:>10}: {num_words[name]:4.1f} words per reply, distinct-1 {distinct_n(texts, 1):.2f}, distinct-2 {variety[name]:.2f}"
-    )
-viz.bars(variety, ylabel="distinct-2", title="The language model repeats itself; people do not", value_format="{:.2f}")
+first_ten = {
+    name: [" ".join(text.split()[:10]) for text in texts] for name, texts in replies.items()
+}  # alike in length
+variety = {name: distinct_n(texts, 2) for name, texts in first_ten.items()}
+for name in replies:
+    print(f"{name:>10}: {num_words[name]:4.1f} words per reply, distinct-2 of the first ten: {variety[name]:.2f}")
+viz.bars(
+    variety,
+    ylabel="distinct-2 of the first ten words",
+    title="The language model repeats itself; people do not",
+    value_format="{:.2f}",
+)
 
 # %% [markdown] id="variety-notice"
-# The language model says the same things again and again, 0.53 <!-- claim: variety["GPT"] ~= 0.53 ± 0.05; smoke: <= 1; gpu: <= 1 --> against 0.98 <!-- claim: variety["person"] ~= 0.98 ± 0.02 --> for people: it has learned one apology and uses it. The retrieval bot is as varied as people, since it quotes them. A caution: distinct-n falls as
-# texts get longer, so compare bots only at similar lengths, and never take variety for quality. Random words would score 1.
+# The language model says the same things again and again, 0.53 <!-- claim: variety["GPT"] ~= 0.53 ± 0.08; smoke: <= 1; gpu: <= 1 --> against 0.98 <!-- claim: variety["person"] ~= 0.98 ± 0.02 --> for people: it has learned one apology and uses it. The retrieval bot is as varied as people, since it quotes them. A caution: distinct-n falls as
+# texts get longer, which is why we cut all replies to ten words, and variety is not quality. Random words would score 1.
 #
 # **Why not compare with the true reply?** Translation is scored by word overlap (BLEU and its relatives). Try that here with a contestant who cannot be beaten: another *person* who answered the very same message.
 
