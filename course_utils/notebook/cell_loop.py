@@ -4,7 +4,6 @@ A failing claim or exercise is noted and the run goes on, so that all of them ar
 kernel, the memory cap or a network attempt end it. Cells never reached keep the status `not-run`.
 """
 
-import signal
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -25,6 +24,7 @@ from course_utils.notebook.kernel_client import (
     NetworkSeen,
     OutputFlood,
 )
+from course_utils.notebook.kernel_folder import exit_code, last_words, network_attempts, signal_name
 from course_utils.notebook.results import CellResult, NotebookResult
 
 SIGNAL_WORDS = {
@@ -101,7 +101,7 @@ class CellLoop:
         try:
             await self.client.start(startup_timeout)
         except RuntimeError as problem:
-            detail = self.client.log_tail()
+            detail = last_words(self.client.folder)
             self._decide(None, "kernel-died", f"the kernel did not start: {problem}", detail)
 
     async def _all_cells(self) -> None:
@@ -143,7 +143,7 @@ class CellLoop:
         except CellTimeout:
             raise Stop("timeout", f"the cell ran longer than {self.timeout:g} s", traceback_of(cell)) from None
         except NetworkSeen:
-            raise Stop("network", _describe_attempts(self.client.network_attempts())) from None
+            raise Stop("network", _describe_attempts(network_attempts(self.client.folder))) from None
         except OutputFlood:
             raise Stop("error", f"the cell put out more than {MAX_OUTPUT_MB} MB; print less") from None
         except KernelGone:
@@ -156,7 +156,7 @@ class CellLoop:
         return self._exercises(index, cell)
 
     def _check_limits(self, cell: NotebookNode, reply: dict[str, Any]) -> None:
-        attempts = self.client.network_attempts()
+        attempts = network_attempts(self.client.folder)
         if len(attempts) > self._attempts:
             raise Stop("network", _describe_attempts(attempts), traceback_of(cell))
         if self.client.memory.excess_mb is not None:
@@ -193,7 +193,7 @@ class CellLoop:
         except CellTimeout:
             raise Stop("timeout", "the kernel did not answer a claim's expression in time") from None
         except NetworkSeen:
-            raise Stop("network", _describe_attempts(self.client.network_attempts())) from None
+            raise Stop("network", _describe_attempts(network_attempts(self.client.folder))) from None
         except KernelGone:
             raise self._cause_of_death() from None
         status = "ok"
@@ -219,9 +219,9 @@ class CellLoop:
         message, detail = stop.message, stop.detail
         if stop.status in ("kernel-died", "mem-cap"):
             await self.client.stop(in_order=False)
-            detail = detail or self.client.log_tail()
+            detail = detail or last_words(self.client.folder)
         if stop.status == "kernel-died":
-            message += _describe_exit(self.client.exit_code())
+            message += _describe_exit(exit_code(self.client.folder))
         self.result.status = "not-run"
         self._decide(index, stop.status, message, detail)
         if cell.cell_type == "code" and error_of(cell) is None:
@@ -236,7 +236,7 @@ class CellLoop:
 
     def _look_after_the_end(self) -> None:
         """A thread or an exit handler may try the network when no cell runs any more."""
-        attempts = self.client.network_attempts()
+        attempts = network_attempts(self.client.folder)
         if attempts and self.result.status in ("not-run", "claim-drift", "exercise-failed"):
             self.result.status = "not-run"
             self._decide(None, "network", _describe_attempts(attempts) + ", after the last cell")
@@ -250,10 +250,10 @@ def _describe_attempts(attempts: list[dict[str, Any]]) -> str:
     return f"tried to reach {first['host']}{port}{where}{more}"
 
 
-def _describe_exit(exit_code: int | None) -> str:
-    if exit_code is None:
+def _describe_exit(code: int | None) -> str:
+    if code is None:
         return ""
-    if exit_code >= 0:
-        return f" with exit code {exit_code}"
-    name = signal.Signals(-exit_code).name
+    if code >= 0:
+        return f" with exit code {code}"
+    name = signal_name(-code)
     return f" of {name} ({SIGNAL_WORDS[name]})" if name in SIGNAL_WORDS else f" of {name}"

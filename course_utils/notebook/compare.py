@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-EXERCISE_MIME = "application/vnd.course-utils.exercise+json"
+from course_utils.notebook.cell_outputs import EXERCISE_MIME, strip_ansi
+
 COMPARED_MIMES = ("text/plain", "text/html", "text/markdown", "text/latex", "application/json", EXERCISE_MIME)
 RELATIVE = Decimal("0.01")
 
 _FIGURE = re.compile(r"<Figure size [\d.e+]+x[\d.e+]+ with \d+ Axes>")
 _ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,}\b")
-_ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 # Dotted triples (versions, addresses) and digits inside words are words, not numbers. A bare final point makes a
 # decimal only inside an array (`[1., 2.]`): in `at step 12.` it ends a sentence, and 12 must stay exact.
 _NUMBER = re.compile(
@@ -104,11 +104,6 @@ def apply_carriage_returns(text: str) -> str:
     return re.sub(r"^.*\r(?=[^\r\n])", "", text.replace("\r\n", "\n"), flags=re.MULTILINE).replace("\r", "")
 
 
-def without_colours(text: str) -> str:
-    """The text without terminal escape sequences."""
-    return _ANSI.sub("", text)
-
-
 def _add_data(texts: dict[str, list[str]], data: Mapping[str, Any]) -> None:
     for mime in COMPARED_MIMES:
         if mime not in data:
@@ -126,7 +121,7 @@ def _joined(text: str | list[str]) -> str:
 
 
 def _lines(text: str) -> list[str]:
-    return _ADDRESS.sub("0xADDRESS", without_colours(text)).rstrip().splitlines()
+    return _ADDRESS.sub("0xADDRESS", strip_ansi(text)).rstrip().splitlines()
 
 
 def _split(line: str) -> tuple[list[str], list[str]]:

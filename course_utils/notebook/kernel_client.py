@@ -6,8 +6,6 @@ business.
 
 import asyncio
 import contextlib
-import itertools
-import json
 import os
 import re
 import signal
@@ -22,7 +20,8 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionComplete
 from nbformat import NotebookNode
 
-from course_utils.notebook.kernel_env import crash_log, kernel_environment, network_log
+from course_utils.notebook import kernel_folder
+from course_utils.notebook.kernel_env import kernel_environment, network_log
 from course_utils.notebook.memory import MemorySampler
 from course_utils.notebook.refusing_proxy import RefusingProxy
 from course_utils.notebook.supervisor import supervised
@@ -35,7 +34,6 @@ CLAIM_TIMEOUT_S = 30.0
 SHUTDOWN_WAIT_S = 2.5  # ipykernel 7 hangs for 10 s in one of thirty ordered exits: its threads wait for each other
 KILL_WAIT_S = 10.0
 MAX_OUTPUT_MB = 20
-LOG_LINES = 25
 
 
 class CellTimeout(Exception):
@@ -69,14 +67,15 @@ class CourseClient(NotebookClient):
     async def start(self, startup_timeout: float) -> None:
         """Start the kernel below its supervisor and wait until it answers. Raises RuntimeError when it does not."""
         launcher = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--HistoryManager.enabled=0"]
-        spec = KernelSpec(argv=supervised(launcher, str(self._report)), display_name="Python 3", language="python")
+        report = str(kernel_folder.supervisor_report(self.folder))
+        spec = KernelSpec(argv=supervised(launcher, report), display_name="Python 3", language="python")
         self.km = AsyncKernelManager(
-            transport=_transport(self.folder), connection_file=str(self.folder / "kernel.json")
+            transport=kernel_folder.transport(self.folder), connection_file=kernel_folder.connection_file(self.folder)
         )
         self.km._kernel_spec = spec
         reading, self._pipe = os.pipe()
         try:
-            with open(self.folder / "kernel.log", "wb") as log:
+            with open(kernel_folder.kernel_log(self.folder), "wb") as log:
                 await self.km.start_kernel(
                     env=kernel_environment(self.profile, self.folder, proxy=await self._proxy.start()),
                     cwd=str(self.workdir),
@@ -227,30 +226,6 @@ class CourseClient(NotebookClient):
 
     # -- what happened
 
-    @property
-    def _report(self) -> Path:
-        return self.folder / "supervisor.json"
-
-    def exit_code(self) -> int | None:
-        """How the kernel process ended by itself: its exit code, minus a signal's number, or None."""
-        try:
-            return json.loads(self._report.read_text(encoding="utf-8"))["exit_code"]
-        except (OSError, ValueError, KeyError):
-            return None
-
-    def log_tail(self) -> str:
-        """The Python stack of a crash, or the last lines that the kernel process wrote to its own standard error."""
-        crash = itertools.takewhile(lambda line: "/IPython/core/" not in line, _lines(crash_log(self.folder)))
-        return "\n".join(list(crash)[:LOG_LINES]) or "\n".join(_lines(self.folder / "kernel.log")[-LOG_LINES:])
-
-    def network_attempts(self) -> list[dict[str, Any]]:
-        """What the sandbox refused so far."""
-        try:
-            lines = network_log(self.folder).read_text(encoding="utf-8").splitlines()
-        except OSError:
-            return []
-        return [json.loads(line) for line in lines]
-
     def children(self) -> list[str]:
         """Commands of the processes that run below the kernel now, without the helpers that Python ends by itself."""
         import psutil
@@ -261,18 +236,6 @@ class CourseClient(NotebookClient):
         return []
 
 
-def _transport(folder: Path) -> str:
-    """Unix sockets where they exist and the path fits (108 bytes): two runs at once can never pick the same port."""
-    fits = len(os.fsencode(folder)) < 80
-    return "ipc" if fits and sys.platform != "win32" else "tcp"
-
-
-def _lines(path: Path) -> list[str]:
-    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
-    return [line for line in text.splitlines() if line.strip() and not _LAUNCH_NOISE.match(line)]
-
-
-_LAUNCH_NOISE = re.compile(r"NOTE: When using the|.*Extension modules:|.*frozen_modules|.*Debugger warning")
 _HELPER = re.compile(r"multiprocessing\.(resource_tracker|forkserver|spawn)|course_utils\.distributed\.forkserver")
 
 

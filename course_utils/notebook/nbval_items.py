@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 from nbval.plugin import IPyNbCell, NbCellError
 
+from course_utils.notebook.cell_outputs import EXERCISE_MIME, strip_ansi
 from course_utils.notebook.claims import ClaimResult, judge, kernel_expression
-from course_utils.notebook.compare import EXERCISE_MIME, first_mismatch, without_colours
+from course_utils.notebook.compare import first_mismatch
 from course_utils.notebook.harvest import clean_outputs
 from course_utils.notebook.nbval_kernel import KernelDied
 
@@ -28,7 +29,7 @@ class CellFailure(Exception):
 
     def __init__(self, status: str, message: str, source: str = ""):
         super().__init__(f"{status}: {message}")
-        self.status, self.message, self.source = status, without_colours(message), source
+        self.status, self.message, self.source = status, strip_ansi(message), source
 
 
 class LessonItem:

@@ -1,13 +1,11 @@
 """nbval's kernel, made hermetic, supervised and quick to notice that it died.
 
-Subclasses `nbval.kernel.RunningKernel` (private API of nbval 0.11.0; tests/notebook/test_nbval_api.py guards each name
-used here). It starts, asks and stops one kernel; what the answers mean is `nbval_plugin`'s business.
+Subclasses `nbval.kernel.RunningKernel` (private API of nbval 0.11.0; tests/notebook/test_nbval_plugin.py guards each
+name used here). It starts, asks and stops one kernel; what the answers mean is `nbval_plugin`'s business.
 """
 
 import contextlib
-import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -20,20 +18,15 @@ import nbformat
 from jupyter_client.manager import KernelManager
 from nbval.kernel import RunningKernel
 
-from course_utils.notebook.kernel_env import crash_log, kernel_environment, network_log
+from course_utils.notebook import kernel_folder
+from course_utils.notebook.kernel_env import kernel_environment
 from course_utils.notebook.supervisor import supervised
 
 POLL_S = 0.2  # a dead kernel is noticed after this long
 INTERRUPT_WAIT_S = 3.0  # for the traceback of an interrupted cell
 STOP_WAIT_S = 10.0
-REPORT_WAIT_S = 2.0  # for the supervisor's word on how the kernel ended
-LOG_LINES = 12
 PYTHON_KERNEL = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
 NO_HISTORY = "--HistoryManager.enabled=False"
-# What a kernel writes while it starts, and the frames between it and a cell.
-NOISE = re.compile(
-    r"^NOTE: When using|^Extension modules:|^\[IPKernelApp\]|[\\/](?:IPython[\\/]core|ipykernel|asyncio)[\\/]"
-)
 DISPLAY_TYPES = ("stream", "display_data", "execute_result", "error")
 
 
@@ -48,12 +41,10 @@ class LessonKernel(RunningKernel):
         self.folder, self.interrupted, self.startup_timeout = Path(folder), False, startup_timeout
         self.screen = Screen()
         self._pipe = None
-        # Unix sockets where the path fits (108 bytes): two runs at once can never pick the same port.
-        fits = sys.platform != "win32" and len(os.fsencode(self.folder)) < 80
         self.km = KernelManager(
             kernel_name=kernel_name or "python3",
-            transport="ipc" if fits else "tcp",
-            connection_file=str(self.folder / "kernel.json"),
+            transport=kernel_folder.transport(self.folder),
+            connection_file=kernel_folder.connection_file(self.folder),
         )
         try:
             self._start(kernel_name, cwd)
@@ -65,11 +56,11 @@ class LessonKernel(RunningKernel):
     def _start(self, kernel_name: str | None, cwd: Path) -> None:
         spec = self.km.kernel_spec_manager.get_kernel_spec(self.km.kernel_name)
         command = list(spec.argv) if kernel_name else [*PYTHON_KERNEL, NO_HISTORY]
-        spec.argv = supervised(command, str(self.folder / "supervisor.json"))
+        spec.argv = supervised(command, str(kernel_folder.supervisor_report(self.folder)))
         self.km._kernel_spec = spec
         reading, self._pipe = os.pipe()
         try:
-            with open(self.folder / "kernel.log", "wb") as log:
+            with open(kernel_folder.kernel_log(self.folder), "wb") as log:
                 env = kernel_environment("default", self.folder)
                 self.km.start_kernel(env=env, cwd=str(cwd), stdin=reading, stdout=log, stderr=log)
         finally:
@@ -142,26 +133,13 @@ class LessonKernel(RunningKernel):
 
     # -- what happened
 
-    def network_attempts(self) -> list[dict[str, Any]]:
-        """What the sandbox refused so far."""
-        with contextlib.suppress(OSError):
-            return [json.loads(line) for line in network_log(self.folder).read_text(encoding="utf-8").splitlines()]
-        return []
-
     def last_words(self) -> str:
-        """How the process ended, and what its log says about it: a crash's stack from its start, else the end."""
-        code = self._exit_code()
-        how = "" if code is None else f" by {_signal_name(-code)}" if code < 0 else f" with exit code {code}"
-        shown = _lines(crash_log(self.folder))[:LOG_LINES] or _lines(self.folder / "kernel.log")[-LOG_LINES:]
-        return how + "".join(f"\n  {line}" for line in shown)
-
-    def _exit_code(self) -> int | None:
-        end = time.monotonic() + REPORT_WAIT_S
-        while time.monotonic() < end:
-            with contextlib.suppress(OSError, ValueError, KeyError):
-                return json.loads((self.folder / "supervisor.json").read_text(encoding="utf-8"))["exit_code"]
-            time.sleep(POLL_S / 4)
-        return None
+        """How the process ended, and what its logs say about it."""
+        code = kernel_folder.exit_code(self.folder)
+        how = (
+            "" if code is None else f" by {kernel_folder.signal_name(-code)}" if code < 0 else f" with exit code {code}"
+        )
+        return how + "".join(f"\n  {line}" for line in kernel_folder.last_words(self.folder).splitlines())
 
 
 class Screen:
@@ -213,16 +191,3 @@ class Screen:
             self._output_widgets.add(comm)
         if comm in self._output_widgets and "msg_id" in state:
             (self._capturing.add if state["msg_id"] else self._capturing.discard)(comm)
-
-
-def _lines(path: Path) -> list[str]:
-    """The lines of a log that say something, if there is one."""
-    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
-    return [line for line in text.splitlines() if line.strip() and not NOISE.search(line)]
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"

@@ -8,7 +8,7 @@ It replaces nbval's collector with one that
 * skips the rest of a notebook after a cell that failed, since what follows would only repeat the news.
 
 With `--nbval-lax` cells are compared only where marked, as nbval's users expect; the rest holds too. Private API of
-nbval 0.11.0 is used; tests/notebook/test_nbval_api.py guards it. Options and formats of nbval stay as they are.
+nbval 0.11.0 is used; tests/notebook/test_nbval_plugin.py guards it. Options and formats of nbval stay as they are.
 """
 
 import shutil
@@ -26,6 +26,7 @@ from course_utils.errors import UserError
 from course_utils.notebook.claims import parse_claims
 from course_utils.notebook.compare import comparable
 from course_utils.notebook.engine import cell_timeout
+from course_utils.notebook.kernel_folder import network_attempts
 from course_utils.notebook.nbval_items import PROFILE, LessonCell, LessonClaims, LessonItem, Refusal
 from course_utils.notebook.nbval_kernel import LessonKernel
 
@@ -146,7 +147,7 @@ class LessonNotebook(IPyNbFile):
 
     def new_network_attempts(self) -> list[str]:
         """Hosts that code tried to reach since the last call."""
-        attempts = self.kernel.network_attempts()
+        attempts = network_attempts(self.folder)
         new, self.network_seen = attempts[self.network_seen :], len(attempts)
         return list(dict.fromkeys(attempt["host"] for attempt in new))
 

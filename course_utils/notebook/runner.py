@@ -9,16 +9,16 @@ import contextlib
 import signal
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import nbformat
 
 from course_utils import paths
-from course_utils.errors import EnvironmentProblem, UserError
+from course_utils.errors import UserError
 from course_utils.notebook.cell_outputs import strip_ansi
 from course_utils.notebook.engine import execute_async
+from course_utils.notebook.folder_lock import exclusive
 from course_utils.notebook.progress_display import ProgressDisplay
 from course_utils.notebook.results import NotebookResult, write_atomic, write_json
 from course_utils.notebook.run_store import RunStore
@@ -73,7 +73,8 @@ def main(args: argparse.Namespace) -> int:
             write_json(args.json, {"notebooks": [result.to_json()]})
         raise UserError(f"{problem.status}: {problem}", problem.status) from None
     output = args.output or (paths.checkout() or Path.cwd()) / "build"
-    with exclusive(output):
+    taken = f"another run is using {output}. Wait until it ends, or give this one a folder with --output DIR."
+    with exclusive(output, ".run.lock", taken, " or give another folder with --output DIR"):
         run = Run(jobs, output, RunStore(), fresh=args.fresh, limit=args.jobs or default_jobs(args.profile))
         try:
             asyncio.run(_until_cancelled(run))
@@ -83,27 +84,6 @@ def main(args: argparse.Namespace) -> int:
     if args.record:
         _record(results)
     return summarise(results)
-
-
-@contextlib.contextmanager
-def exclusive(output: Path) -> Iterator[None]:
-    """Hold `output` for one run. Raises EnvironmentProblem when another run has it or it cannot be written."""
-    from filelock import FileLock, Timeout
-
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(output / ".run.lock", timeout=0)
-        lock.acquire()
-    except Timeout:
-        message = f"another run is using {output}. Wait until it ends, or give this one a folder with --output DIR."
-        raise EnvironmentProblem(message) from None
-    except OSError as problem:
-        message = f"cannot write {output}: {problem.strerror}. Make it writable, or give another folder with --output."
-        raise EnvironmentProblem(message) from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 class Run:

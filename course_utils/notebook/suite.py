@@ -11,13 +11,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree
 
 from course_utils import paths
 from course_utils.errors import EnvironmentProblem
+from course_utils.notebook.folder_lock import exclusive
 from course_utils.notebook.keys import Key
 from course_utils.notebook.layout import Layout
 from course_utils.notebook.results import read_json, write_atomic, write_json
@@ -56,7 +56,8 @@ def main(args: argparse.Namespace) -> int:
     if args.lessons:
         layout.select(args.lessons)
     reports = layout.root / "build" / "reports"
-    with exclusive(reports):
+    taken = f"another `course test` is writing {reports}; wait until it ends."
+    with exclusive(reports, ".test.lock", taken):
         stages = plan(layout.root, reports, args.lessons, fast=args.fast, fresh=args.fresh)
         key = tree_key(layout.root, {"fast": str(args.fast)})
         for stage in stages:
@@ -90,26 +91,6 @@ def plan(root: Path, reports: Path, lessons: list[str], *, fast: bool = False, f
         Stage("solved form", run, solved, links=[solved.with_suffix(".html"), solved.with_suffix(".xml")]),
         Stage("learner form", check, learner, links=[learner.with_suffix(".html"), learner.with_suffix(".xml")]),
     ]
-
-
-@contextlib.contextmanager
-def exclusive(reports: Path) -> Iterator[None]:
-    """Hold the reports folder for one suite. Raises EnvironmentProblem when it is taken or cannot be written."""
-    from filelock import FileLock, Timeout
-
-    try:
-        reports.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(reports / ".test.lock", timeout=0)
-        lock.acquire()
-    except Timeout:
-        raise EnvironmentProblem(f"another `course test` is writing {reports}; wait until it ends.") from None
-    except OSError as problem:
-        reason = problem.strerror or problem
-        raise EnvironmentProblem(f"cannot write {reports}: {reason}. Make it writable, then try again.") from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def run_stage(stage: Stage, root: Path, key: Key, fresh: bool = False) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from course_utils.errors import EnvironmentProblem
 from course_utils.notebook import suite
+from course_utils.notebook.folder_lock import exclusive
 from course_utils.notebook.suite import Stage, count, plan, run_stage, shown_command
 from course_utils.notebook.tree_key import tree_key, what_changed
 
@@ -155,10 +156,14 @@ def test_the_summary_ends_with_one_line_of_counts(capsys, tmp_path):
 
 def test_two_suites_at_once_and_a_folder_that_cannot_be_written(tmp_path):
     reports, taken = tmp_path / "reports", pytest.raises(EnvironmentProblem, match="another `course test`")
-    with suite.exclusive(reports), taken, suite.exclusive(reports):
+    first, second = (exclusive(reports, ".test.lock", "another `course test` is writing") for _ in range(2))
+    with first, taken, second:
         pass
     (tmp_path / "build").write_text("a file")
-    with pytest.raises(EnvironmentProblem, match="cannot write"), suite.exclusive(tmp_path / "build" / "reports"):
+    with (
+        pytest.raises(EnvironmentProblem, match="cannot write"),
+        exclusive(tmp_path / "build" / "reports", ".test.lock", ""),
+    ):
         pass
 
 
