@@ -8,8 +8,25 @@ import torch
 
 from course_utils.exercises.expect import expect, expect_close
 from course_utils.exercises.framework import Exercise
+from course_utils.exercises.lesson_05_wrong import (
+    assumes_full_batches,
+    clip_each_number,
+    clip_each_tensor,
+    divides_by_the_longest,
+    every_bin_equal,
+    first_token_only,
+    gaps_cancel,
+    jumps_after_warmup,
+    last_batch_only,
+    mean_of_batch_means,
+    mean_over_padding_too,
+    never_decays,
+    scale_always,
+    starts_at_zero,
+    worst_bin,
+)
 from course_utils.models.sentence_encoder import mean_pool
-from course_utils.training.metrics import calibration_bins, expected_calibration_error
+from course_utils.training.metrics import expected_calibration_error
 from course_utils.training.optim import clip_grad_norm
 from course_utils.training.schedule import warmup_linear
 
@@ -52,25 +69,6 @@ def check_warmup_linear(warmup_linear) -> None:
         )
 
 
-def starts_at_zero(step, warmup_steps, max_steps):
-    """starts at 0, so the first step changes nothing and the peak comes one step late"""
-    if step < warmup_steps:
-        return step / warmup_steps
-    return max(0.0, (max_steps - step) / (max_steps - warmup_steps + 1))
-
-
-def jumps_after_warmup(step, warmup_steps, max_steps):
-    """counts the decay from step 0, so the rate jumps down when the warm-up ends"""
-    if step < warmup_steps:
-        return (step + 1) / warmup_steps
-    return max(0.0, (max_steps - step) / max_steps)
-
-
-def never_decays(step, warmup_steps, max_steps):
-    """warms up, then stays at the peak to the end"""
-    return min(1.0, (step + 1) / warmup_steps)
-
-
 # 05.3 - clipping
 
 
@@ -100,33 +98,6 @@ def check_clip_grad_norm(clip_grad_norm) -> None:
         )
 
 
-def clip_each_tensor(parameters, max_norm):
-    """clips each tensor by its own norm, which turns the direction of the step"""
-    grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    total = torch.linalg.vector_norm(torch.cat([grad.flatten() for grad in grads]))
-    for grad in grads:
-        grad.mul_(min(1.0, max_norm / grad.norm().item()))
-    return total
-
-
-def clip_each_number(parameters, max_norm):
-    """clamps each number, which is clipping by value, not by norm"""
-    grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    total = torch.linalg.vector_norm(torch.cat([grad.flatten() for grad in grads]))
-    for grad in grads:
-        grad.clamp_(-max_norm, max_norm)
-    return total
-
-
-def scale_always(parameters, max_norm):
-    """scales small gradients up to the limit too, so every step has the same length"""
-    grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    total = torch.linalg.vector_norm(torch.cat([grad.flatten() for grad in grads]))
-    for grad in grads:
-        grad.mul_(max_norm / total)
-    return total
-
-
 # 05.4 - averages over batches
 
 
@@ -153,25 +124,6 @@ def check_overall_accuracy(overall_accuracy) -> None:
     )
 
 
-def mean_of_batch_means(batches):
-    """averages the accuracies of the batches, so a small last batch counts as much as a full one"""
-    means = [(logits.argmax(dim=-1) == labels).float().mean().item() for logits, labels in batches]
-    return sum(means) / len(means)
-
-
-def assumes_full_batches(batches):
-    """divides by batches times the size of the first, as if every batch were full"""
-    sizes_and_hits = [(len(labels), (logits.argmax(dim=-1) == labels).sum().item()) for logits, labels in batches]
-    return sum(hits for _, hits in sizes_and_hits) / (len(sizes_and_hits) * sizes_and_hits[0][0])
-
-
-def last_batch_only(batches):
-    """starts counting anew in each batch, so only the last one is reported"""
-    for logits, labels in batches:
-        hits = (logits.argmax(dim=-1) == labels).float().mean().item()
-    return hits
-
-
 # 05.5 - pooling
 
 
@@ -187,23 +139,9 @@ def check_mean_pool(mean_pool) -> None:
         mean_pool(hidden_states, attention_mask),
         expected,
         tried="states (3, 4, 5) and a mask with 1, 4 and 2 real tokens",
-        question="Text 0 has one real token, so its mean is that token's vector. Does padding reach the sum, or the count?",
+        question="Text 0 has one real token, so its mean is that token's vector. "
+        "Does padding reach the sum, or the count?",
     )
-
-
-def mean_over_padding_too(hidden_states, attention_mask):
-    """forgets the mask: padding is averaged in, so a text's vector depends on its neighbours in the batch"""
-    return hidden_states.mean(dim=1)
-
-
-def divides_by_the_longest(hidden_states, attention_mask):
-    """masks the sum but divides by T, so short texts get short vectors"""
-    return (hidden_states * attention_mask.unsqueeze(-1)).sum(1) / hidden_states.shape[1]
-
-
-def first_token_only(hidden_states, attention_mask):
-    """takes the [CLS] state alone"""
-    return hidden_states[:, 0]
 
 
 # 05.6 - calibration
@@ -224,23 +162,6 @@ def check_expected_calibration_error(expected_calibration_error) -> None:
         tried="nine predictions: six in the bin 0.6-0.7, two in 0.9-1.0, one in 0.4-0.5",
         question="A bin with six predictions weighs six times as much as a bin with one. And can a gap be negative?",
     )
-
-
-def every_bin_equal(confidence, correct, num_bins=10):
-    """gives every occupied bin the same weight, so a bin with one prediction decides as much as one with hundreds"""
-    bins = calibration_bins(confidence, correct, num_bins)
-    return float(np.nanmean(np.abs(bins.accuracy - bins.confidence)))
-
-
-def gaps_cancel(confidence, correct, num_bins=10):
-    """keeps the sign of the gaps, so overconfidence here hides underconfidence there"""
-    return abs(float(np.mean(np.asarray(correct)) - np.mean(np.asarray(confidence))))
-
-
-def worst_bin(confidence, correct, num_bins=10):
-    """reports the largest gap, which is the maximum calibration error"""
-    bins = calibration_bins(confidence, correct, num_bins)
-    return float(np.nanmax(np.abs(bins.accuracy - bins.confidence)))
 
 
 EXERCISES = [
@@ -272,7 +193,7 @@ EXERCISES = [
         difficulty=2,
         wrong=[starts_at_zero, jumps_after_warmup, never_decays],
         hints=[
-            "Two cases: step < warmup_steps, and the rest. Write down by hand what steps 0 and warmup_steps - 1 return.",
+            "Two cases: step < warmup_steps, and the rest. What do steps 0 and warmup_steps - 1 return?",
             "The falling line runs from (warmup_steps - 1, 1) to (max_steps, 0). How many parts is that?",
         ],
     ),
@@ -287,7 +208,7 @@ EXERCISES = [
         wrong=[clip_each_tensor, clip_each_number, scale_always],
         hints=[
             "First collect the gradients that are not None. `torch.linalg.vector_norm` gives the norm of a tensor.",
-            "The norm of everything is the norm of the vector of the tensors' norms. `grad.mul_(factor)` scales in place.",
+            "The norm of everything is the norm of the tensors' norms. `grad.mul_(factor)` scales in place.",
         ],
     ),
     Exercise(
