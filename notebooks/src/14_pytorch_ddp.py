@@ -129,10 +129,13 @@ viz.finish(ax, title=f"Twelve training images, labels {labels_shown}")
 # ## 2. One process, as the yardstick
 #
 # Everything that follows is compared with this loop, so it is written out, and contains nothing parallel. Two choices make an exact comparison possible: the order of the images in each
-# epoch comes from a generator seeded with `seed + epoch`, and the weights from a fixed seed.
+# epoch comes from a generator seeded with `seed + epoch`, and the weights from a fixed seed. One thread is what each rank will have, and small matrices gain nothing from more.
 
 
 # %% id="one-process"
+torch.set_num_threads(1)
+
+
 def epoch_order(epoch, multiple_of=1):
     """Training indices of one epoch, shuffled; completed from their start until `multiple_of` divides their number."""
     order = torch.randperm(len(train_set), generator=torch.Generator().manual_seed(seed + epoch))
@@ -656,8 +659,8 @@ for ax, network in zip(viz.new_axes((10, 4), num_columns=2), networks, strict=Tr
 print(f"measured on {num_cores()} cores")
 
 # %% [markdown] id="speed-notice"
-# Two devices could bring a factor of 2. Two ranks on two shared cores bring none: compared with the better of the first two bars, DDP stays below 1.5 <!-- claim: share[0] < 1.5 --> on the small network and below 1.5 <!-- claim: share[1] < 1.5 --> on the wide one
-# (on an idle machine below 1 in both). The ranks share the cores that one process had to itself, and each step costs an all-reduce. For the small network that is most of the step. The wide one computes longer between two messages.
+# Two devices could bring a factor of 2. Two ranks on two shared cores bring none: compared with the better of the first two bars, DDP stays below 1.5 <!-- claim: share[0] < 1.5 --> on the small network and below 1.5 <!-- claim: share[1] < 1.5 --> on the wide one.
+# The ranks share the cores that one process had to itself, and each step costs an all-reduce. For the small network that is most of the step. The wide one computes longer between two messages.
 #
 # So why use it? Because everything that holds DDP back here is absent where it is meant to run. Each GPU brings its own arithmetic and its own memory, the network between GPUs is hundreds of times faster than gloo over loopback,
 # and threads end where the machine ends. What a laptop can show is that the *result* is right. That is what breaks most often.
