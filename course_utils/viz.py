@@ -1,8 +1,7 @@
 """Plots of the course: arrays in, Axes out, one message per figure, the same colour per method everywhere.
 
-Colours come from one table (Okabe and Ito's set, told apart by colour-blind readers); markers, dashes and hatches
-differ too, so that a figure printed in grey still reads. Nothing here computes what it draws: bins, means and
-intervals arrive ready-made.
+Colours come from one table (Okabe and Ito's set, safe for colour-blind readers); markers, dashes and hatches differ
+too, so that a grey print still reads. Nothing here computes what it draws: bins, means and intervals arrive ready.
 """
 
 from collections.abc import Mapping, Sequence
@@ -42,14 +41,15 @@ class Style:
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 SKY, PINK, BLACK = "#56B4E9", "#CC79A7", "#222222"
 
-# The one table. A new method that several lessons show gets a line here; a name used once takes a spare style.
+# The one table. What several lessons show gets a line here; a name used once takes a spare style.
 METHODS: dict[str, Style] = {
     "majority": Style(GREY, "x", ":", "xx"),
     "chance": Style(GREY, "x", ":", "xx"),
     "TF-IDF": Style(ORANGE, "s", "--", "//"),
     "retrieval": Style(ORANGE, "s", "--", "//"),
     "BERT": Style(BLUE, "o", "-", ""),
-    "BERT, fine-tuned": Style(BLUE, "o", "-", ""),
+    "BERT, fine-tuned": Style("#004488", "D", "-", "--"),
+    "BERT, top layers": Style(BLUE, "o", "-", ""),
     "BERT, frozen": Style(SKY, "^", "-.", ".."),
     "GPT": Style(GREEN, "D", "-", ""),
     "train": Style(SKY, "^", "-", ""),
