@@ -139,6 +139,9 @@ def test_the_widget_talks_and_escapes(tiny, tokenizer):
     assert "Be brief." not in window.log.value
     window.send.click()  # an empty line says nothing
     assert len(window.session.turns) == 1
+    window.entry.value = "Again"
+    window.entry._handle_custom_msg({"event": "submit"}, [])  # what a front end sends for the Enter key
+    assert window.session.turns[-1].user == "Again"
     window.clear.click()
     assert window.session.turns == [] and "Nothing said yet" in window.log.value
 

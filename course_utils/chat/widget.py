@@ -29,8 +29,7 @@ class ChatWidget:
         self.clear = widgets.Button(description="New conversation")
         self.box = widgets.VBox([self.log, widgets.HBox([self.entry, self.send, self.clear])])
         self.send.on_click(lambda _: self._submit())
-        self.entry.continuous_update = False  # the value arrives on Enter, or when the field loses focus
-        self.entry.on_msg(self._on_message)
+        self.entry.on_msg(self._on_message)  # Enter; `observe` would also fire when the field only loses focus
         self.clear.on_click(lambda _: self._restart())
         self._show()
 

@@ -58,10 +58,10 @@ from course_utils.runtime import Timer, device, set_threads
 # %% id="parameters" tags=["parameters"]
 chat_model = "smollm2"  # an embedded model, a folder, or a name on the model hub
 sentence_model = "minilm"
-max_new_tokens = 24  # length limit of an answer
-context_lengths = [32, 64, 128, 256, 512]  # tokens, for the timings of section 4
-num_indexed = 2500  # recorded exchanges that the retrieval bot knows
-num_questions = 48  # multiple-choice questions of section 7
+max_new_tokens = 20  # length limit of an answer
+context_lengths = [32, 128, 256, 512]  # tokens, for the timings of section 4
+num_indexed = 2000  # recorded exchanges that the retrieval bot knows
+num_questions = 40  # multiple-choice questions of section 7
 num_choices = 4
 num_compared = 24  # messages that both bots answer in section 7
 num_read = 5  # pairs of answers to judge by eye
@@ -117,8 +117,8 @@ print("first tokens:", [tokenizer.decode(i) for i in ours[:6]], ours[:6])
 print("without a system message:", repr(tokenizer.apply_chat_template(messages[1:2], tokenize=False)[:96]))
 
 # %% [markdown] id="equal-notice"
-# Both are equal: True <!-- claim: same_text and ours == theirs == True -->. To the model `<|im_start|>` is not twelve characters but a single **special token** with an
-# id of its own, 1 <!-- claim: ours[0] == 1; gpu: skip -->. And look at the last line: leave the system message out, and this model's template quietly puts in one of its own. Templates do such
+# Both are equal: True<!-- claim: same_text and ours == theirs == True -->. To the model `<|im_start|>` is not twelve characters but a single **special token** with an
+# id of its own, 1<!-- claim: ours[0] == 1; gpu: skip -->. And look at the last line: leave the system message out, and this model's template quietly puts in one of its own. Templates do such
 # things. Print yours before you trust it.
 
 # %% [markdown] id="inject-title"
@@ -236,7 +236,7 @@ nucleus = {p: int((next_token_probabilities(logits, top_p=p) > 0).sum()) for p i
 print(f"largest probability {favourite:.2f}; tokens kept by top-p: {nucleus}")
 
 # %% [markdown] id="dials-notice"
-# Not sure at all: the favourite gets 0.16 <!-- claim: favourite ~= 0.16 ± 0.01; gpu: > 0 -->, a handful of tokens hold half of the probability, and it takes 191 <!-- claim: nucleus[0.9] ~= 191 ± 8; gpu: >= 1 --> to hold nine tenths. A low temperature piles
+# Not sure at all: the favourite gets 0.16<!-- claim: favourite ~= 0.16 ± 0.01; gpu: > 0 -->, a handful of tokens hold half of the probability, and it takes 191 <!-- claim: nucleus[0.9] ~= 191 ± 8; gpu: >= 1 --> to hold nine tenths. A low temperature piles
 # everything onto the front, top-p cuts the long tail off, and that tail is where nonsense comes from: each of its tokens is improbable, but together they are drawn once in ten.
 #
 # Now answers. The first line is greedy; the other four are draws from one and the same prompt.
@@ -290,9 +290,9 @@ session = ChatSession(model, tokenizer, system, max_new_tokens=max_new_tokens)
 for text in ["Hello! I am Ada, and I like tea.", "Which tea should I try?", "How do I make it?"]:
     session.say(text)
 for turn in session.turns:
-    print(
-        f"user: {turn.user}\n bot: {turn.reply}\n      prompt {turn.num_prompt_tokens} tokens, of which the model had to read {turn.num_read_tokens}"
-    )
+    print(f"user: {turn.user}\n bot: {turn.reply}")
+    print(f"      prompt {turn.num_prompt_tokens} tokens, of which the model had to read {turn.num_read_tokens}")
+
 
 # %% [markdown] id="session-notice"
 # The prompt grows with every turn, up to 100 <!-- claim: session.turns[-1].num_prompt_tokens ~= 100 ± 30; smoke: >= 50 --> tokens here, but from the second turn on the model read only the new part. The reason is the **key/value cache**. In a decoder a token
@@ -345,13 +345,13 @@ viz.lines(
 )
 slowdown_without, slowdown_kept = without[-1] / without[0], kept[-1] / kept[0]
 gain = without[-1] / kept[-1]
-print(
-    f"from {context_lengths[0]} to {context_lengths[-1]} tokens: {slowdown_without:.1f} times slower without, {slowdown_kept:.1f} times with"
-)
+print(f"from {context_lengths[0]} to {context_lengths[-1]} tokens of context:")
+print(f"{slowdown_without:.1f} times slower without a cache, {slowdown_kept:.1f} times with")
+
 
 # %% [markdown] id="timing-notice"
 # Without a cache, 16 times the context costs at least 3 <!-- claim: slowdown_without >= 3; smoke: >= 1.5; gpu: > 0 --> times as much for every single token, and it is still rising. The cached step hardly notices: its work is fetching the weights, and looking back over the stored
-# rows is a small extra. At the longest context the cache wins by a factor of more than 4 <!-- claim: gain > 4; smoke: > 2; gpu: > 0 -->, usually far more.
+# rows is a small extra. At the longest context the cache wins by a factor of more than 4<!-- claim: gain > 4; smoke: > 2; gpu: > 0 -->, usually far more.
 #
 # What does that mean for a whole conversation? We count the tokens that the model processes over the 20 turns of exercise 09.2, for three ways of working.
 
@@ -376,7 +376,7 @@ ax.set_yscale("log")
 print({name: f"{values[-1]:,}" for name, values in totals.items()})
 
 # %% [markdown] id="total-notice"
-# Without any cache the model processes 305,700 <!-- claim: totals["no cache"][-1] == 305700 --> tokens, with a cache that lives for one answer 10,500 <!-- claim: totals["cache within an answer"][-1] == 10500 -->, with one that is kept 1,000 <!-- claim: totals["cache kept all along"][-1] == 1000 -->: each token once. The upper two grow with the *square* of
+# Without any cache the model processes 305,700 <!-- claim: totals["no cache"][-1] == 305700 --> tokens, with a cache that lives for one answer 10,500<!-- claim: totals["cache within an answer"][-1] == 10500 -->, with one that is kept 1,000<!-- claim: totals["cache kept all along"][-1] == 1000 -->: each token once. The upper two grow with the *square* of
 # the conversation, the lowest in proportion to it. This is why chat services keep your cache warm between messages, and bill cached input at a lower price.
 
 # %% [markdown] id="budget-title"
@@ -427,8 +427,8 @@ recalled = list(recall.values())
 print({label.replace("\n", ", "): f"{p:.4f}" for label, p in recall.items()})
 
 # %% [markdown] id="forget-notice"
-# With everything in the prompt " Ada" is the first choice, with probability 0.15 <!-- claim: recalled[0] ~= 0.15 ± 0.02; gpu: > 0 -->. Truncated, it is gone: 0.0002 <!-- claim: recalled[1] ~= 0.0002 ± 0.0002; gpu: < 0.1 -->, no more than for any other name. One sentence of summary brings it back to
-# 0.17 <!-- claim: recalled[2] ~= 0.17 ± 0.03; gpu: > 0 -->, for fewer tokens than were dropped. Who writes the summary? Usually the model itself, asked to while the old turns still fit. A model of this size writes poor ones, so we wrote it by hand; try
+# With everything in the prompt " Ada" is the first choice, with probability 0.15<!-- claim: recalled[0] ~= 0.15 ± 0.02; gpu: > 0 -->. Truncated, it is gone: 0.0002<!-- claim: recalled[1] ~= 0.0002 ± 0.0002; gpu: < 0.1 -->, no more than for any other name. One sentence of summary brings it back to
+# 0.17<!-- claim: recalled[2] ~= 0.17 ± 0.03; gpu: > 0 -->, for fewer tokens than were dropped. Who writes the summary? Usually the model itself, asked to while the old turns still fit. A model of this size writes poor ones, so we wrote it by hand; try
 # `session.say("Summarise what you know about me.")` in section 8.
 
 # %% [markdown] id="retrieval-title"
@@ -445,7 +445,7 @@ for speaker, turn in enumerate(conversations[40].turns[:4]):
     print(f"  {'AB'[speaker % 2]}: {turn}")
 
 # %% [markdown] id="data-notice"
-# Almost half, 3,151 <!-- claim: report.counts["nobody answered"] == 3151 -->, were never answered and can teach nobody how to reply. Four are exact copies. People write as they do: mistakes, jokes, no capitals. We leave that
+# Almost half, 3,151<!-- claim: report.counts["nobody answered"] == 3151 -->, were never answered and can teach nobody how to reply. Four are exact copies. People write as they do: mistakes, jokes, no capitals. We leave that
 # in, and hide web and e-mail addresses only.
 #
 # For an honest comparison the bot must not know the test. We split by **conversation**: a split by message would put a reply and its neighbours on both sides.
@@ -485,7 +485,7 @@ print("hidden states", tuple(hidden.shape), "-> sentence vectors", tuple(vectors
 print("pets and dog:", round(cosines[0, 1].item(), 2), "  pets and exam:", round(cosines[0, 2].item(), 2))
 
 # %% [markdown] id="embed-notice"
-# Pets and a dog: cosine 0.55 <!-- claim: cosines[0, 1].item() ~= 0.55 ± 0.02; gpu: ~= 0.55 ± 0.03 -->, without a word in common. Pets and an exam: close to nothing.
+# Pets and a dog: cosine 0.55<!-- claim: cosines[0, 1].item() ~= 0.55 ± 0.02; gpu: ~= 0.55 ± 0.03 -->, without a word in common. Pets and an exam: close to nothing.
 #
 # ### Exercise 09.4
 # Write the heart of the bot. It gets the vector of what the user said, the vectors of all recorded messages, and two lists: the messages, and what was replied to each.
@@ -544,7 +544,7 @@ for j, score in zip(choices[0], scores[0], strict=True):
     print(f"  sum {score.sum().item():7.1f}   per token {score.mean().item():6.2f}   {items[j].reply}")
 
 # %% [markdown] id="choices-notice"
-# The library and your function agree within 0.0001 <!-- claim: gap <= 0.0001; gpu: <= 0.05 -->. The true reply is the first line. Look how the sums follow length: a reply of eight tokens beats one of thirty whatever it says. Per token the
+# The library and your function agree within 0.0001<!-- claim: gap <= 0.0001; gpu: <= 0.05 -->. The true reply is the first line. Look how the sums follow length: a reply of eight tokens beats one of thirty whatever it says. Per token the
 # field is closer, but a phrase that is likely after *anything* still has an advantage. The third score takes that out: subtract what the model thinks of the same reply after an empty conversation. What remains is how much
 # the message *explains* the reply, the idea behind mutual-information scoring.
 #
@@ -589,8 +589,8 @@ viz.bars(
 )
 
 # %% [markdown] id="judge-notice"
-# A high probability is not the same as a good fit. By the sum, the model picks short replies; per token, likely ones; neither gets far from chance: 0.33 <!-- claim: accuracy["LM, sum"] ~= 0.33 ± 0.08; smoke: >= 0; gpu: >= 0.2 --> and 0.31 <!-- claim: accuracy["LM, per token"] ~= 0.31 ± 0.08; smoke: >= 0; gpu: >= 0.2 -->. Retrieval gets 0.50 <!-- claim: accuracy["retrieval"] ~= 0.50 ± 0.08; smoke: >= 0; gpu: >= 0.25 -->. And the judge
-# that knows nothing of dialogue beats them all with 0.77 <!-- claim: accuracy["same topic"] ~= 0.77 ± 0.06; smoke: >= 0.3; gpu: >= 0.5 -->: true replies share a topic with their message, and the wrong ones come from other conversations. The *task* can be solved by topic alone. Most benchmarks have such a back door; look for it.
+# A high probability is not the same as a good fit. By the sum, the model picks short replies; per token, likely ones; neither gets far from chance: 0.33 <!-- claim: accuracy["LM, sum"] ~= 0.33 ± 0.08; smoke: >= 0; gpu: >= 0.2 --> and 0.31<!-- claim: accuracy["LM, per token"] ~= 0.31 ± 0.08; smoke: >= 0; gpu: >= 0.2 -->. Retrieval gets 0.50<!-- claim: accuracy["retrieval"] ~= 0.50 ± 0.08; smoke: >= 0; gpu: >= 0.25 -->. And the judge
+# that knows nothing of dialogue beats them all with 0.77<!-- claim: accuracy["same topic"] ~= 0.77 ± 0.06; smoke: >= 0.3; gpu: >= 0.5 -->: true replies share a topic with their message, and the wrong ones come from other conversations. The *task* can be solved by topic alone. Most benchmarks have such a back door; look for it.
 #
 # How sure are these differences? All judges saw the same questions, so we bootstrap the **paired** differences: luck in the questions then cancels.
 
@@ -607,7 +607,7 @@ retrieval_gain = show_difference("retrieval", "LM, surprise")
 topic_gain = show_difference("same topic", "LM, per token")
 
 # %% [markdown] id="paired-notice"
-# Read the lower ends. The first two intervals reach below 0 <!-- claim: max(surprise_gain[0], retrieval_gain[0]) < 0; smoke: <= 1; gpu: <= 1 -->, so with 48 questions we do not know: "surprise" may be better than the plain likelihood, retrieval may be better still. Only the topic judge stands clear of 0 <!-- claim: topic_gain[0] > 0; smoke: >= -1; gpu: >= -1 -->. This is an honest result, and more common than papers suggest. The cure is more questions. The
+# Read the lower ends. The first two intervals reach below 0<!-- claim: max(surprise_gain[0], retrieval_gain[0]) < 0; smoke: <= 1; gpu: <= 1 -->, so with 40 questions we do not know: "surprise" may be better than the plain likelihood, retrieval may be better still. Only the topic judge stands clear of 0<!-- claim: topic_gain[0] > 0; smoke: >= -1; gpu: >= -1 -->. This is an honest result, and more common than papers suggest. The cure is more questions. The
 # cells above, run with `num_questions = 320` (all test conversations that fit, about four minutes), were recorded, and the course carries the marks.
 
 # %% id="logged"
@@ -621,7 +621,7 @@ gain_low, gain_high = bootstrap_interval(
 print(f"surprise minus per token: 95% interval {gain_low:+.2f} to {gain_high:+.2f}")
 
 # %% [markdown] id="logged-notice"
-# Now it is settled for one pair: subtracting what the model thinks anyway helps, by at least 0.05 <!-- claim: gain_low ~= 0.05 ± 0.02 -->. The same weights, asked a better question. Between retrieval and the language model even these questions leave hardly any doubt, but some.
+# Now it is settled for one pair: subtracting what the model thinks anyway helps, by at least 0.05<!-- claim: gain_low ~= 0.05 ± 0.02 -->. The same weights, asked a better question. Between retrieval and the language model even these questions leave hardly any doubt, but some.
 
 # %% [markdown] id="ex6-intro"
 # ### Exercise 09.6
@@ -691,7 +691,7 @@ viz.bars(
 print({name.replace("\n", " "): round(value, 3) for name, value in overlap.items()})
 
 # %% [markdown] id="overlap-notice"
-# Two people who answered the same message share 0.07 <!-- claim: overlap["person,\nsame message"] ~= 0.07 ± 0.01 --> of their words on this scale, two who answered different messages 0.05 <!-- claim: overlap["person,\nother message"] ~= 0.05 ± 0.01 -->. Both bots land in the same
+# Two people who answered the same message share 0.07 <!-- claim: overlap["person,\nsame message"] ~= 0.07 ± 0.01 --> of their words on this scale, two who answered different messages 0.05<!-- claim: overlap["person,\nother message"] ~= 0.05 ± 0.01 -->. Both bots land in the same
 # place. A measure under which a human being scores next to nothing cannot rank bots: in conversation there are far too many good answers, and one reference knows only one of them.
 #
 # The last judge is you. Here are five messages with one answer from each bot, in an order you do not know.
