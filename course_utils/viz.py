@@ -236,7 +236,7 @@ def heatmap(
     ax.grid(visible=False)
     for axis, ticks in [("x", xticks), ("y", yticks)]:
         if ticks is not None:
-            crowded = axis == "x" and sum(map(len, ticks)) > 60
+            crowded = axis == "x" and sum(max(map(len, tick.split("\n"))) for tick in ticks) > 70
             getattr(ax, f"set_{axis}ticks")(
                 range(len(ticks)), ticks, **({"rotation": 60, "ha": "right"} if crowded else {})
             )

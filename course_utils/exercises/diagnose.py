@@ -42,8 +42,12 @@ def learner_frame(error: BaseException, answer: Any) -> traceback.FrameSummary |
     frames = traceback.extract_tb(error.__traceback__)
     guards = [i for i, f in enumerate(frames) if f.name == "__call__" and f.filename.endswith("exercises/guard.py")]
     entered = min(guards, default=-1)
-    if entered < 0 and not inspect.isclass(answer):
-        return None
+    if entered < 0 and not inspect.isclass(answer):  # not guarded: begin where the answer itself was called
+        code = getattr(answer, "__code__", None)
+        called = [i for i, f in enumerate(frames) if code and (f.filename, f.name) == (code.co_filename, code.co_name)]
+        if not called:
+            return None
+        entered = called[0] - 1
     files = code_files(answer)
     own = [f for f in frames[entered + 1 :] if f.filename in files or any(part in f.filename for part in CELL_FILES)]
     own = [f for f in own if not f.name.startswith("check_")]

@@ -22,18 +22,47 @@ def check_num_steps(num_steps: int) -> None:
 
 
 def check_replica_loss(replica_loss) -> None:
-    """The shares of 1, 2 and 3 replicas, one of them without images, add up to the global mean, and so do gradients."""
+    """The shares of 1, 2 and 3 replicas, one of them without images, add up to the global mean; so do the gradients."""
     losses = np.array([0.5, 2.0, 1.25, 3.0, 0.25, 4.0, 1.5], dtype=np.float32)
     for cuts in ([], [4], [3, 3], [2, 6]):  # one piece; 4 + 3; 3 + 0 + 4; 2 + 4 + 1
         pieces = np.split(losses, cuts)
-        sizes = " + ".join(str(len(piece)) for piece in pieces)
-        shares = [replica_loss(tf.constant(piece), tf.constant(len(losses))) for piece in pieces]
-        expect_close(
-            sum(float(share) for share in shares),
-            float(np.mean(losses, dtype=np.float64)),
-            tried=f"7 images dealt out as {sizes}; the shares added up",
-            question="By which count is each sum divided: the images of this replica, or those of the whole step?",
-        )
+        tried = f"7 images dealt out as {' + '.join(str(len(piece)) for piece in pieces)}; the shares added up"
+        shares = [one_share(replica_loss, piece, len(losses)) for piece in pieces]
+        question = "By which count is each sum divided: the images of this replica, or those of the whole step?"
+        expect_close(sum(shares), float(np.mean(losses, dtype=np.float64)), tried=tried, question=question)
+    check_gradient(replica_loss, losses)
+
+
+def one_share(replica_loss, piece: np.ndarray, num_images: int) -> float:
+    """What the answer returns for one replica, made sure to be one number."""
+    share = replica_loss(tf.constant(piece), tf.constant(num_images, tf.float32))
+    expect(share is not None, "Your function returned None.", "Did you forget `return`?")
+    shape = tuple(np.shape(share))
+    expect(shape == (), f"A loss is one number, shape (); got shape {shape}.", "Did you add the losses up?")
+    nothing = not len(piece) and np.isnan(share)
+    expect(not nothing, "Got nan for a replica without images.", "A mean of no images is 0/0. What is a sum of none?")
+    return float(share)
+
+
+def check_gradient(replica_loss, losses: np.ndarray) -> None:
+    """The gradient with respect to each loss is 1 / global count, in a traced function as in real training."""
+
+    @tf.function
+    def gradient(values):
+        with tf.GradientTape() as tape:
+            tape.watch(values)
+            share = replica_loss(values, tf.constant(float(len(losses))))
+        return tape.gradient(share, values)
+
+    question = "Use TensorFlow's own functions on tensors; `float(...)` and `.numpy()` cut the gradient off."
+    try:
+        got = gradient(tf.constant(losses))
+    except Exception as error:  # whatever tracing raises for code that leaves TensorFlow
+        what = f"The values are right, but inside a `tf.function` your code raised {type(error).__name__}."
+        expect(False, what, question)
+    expect(got is not None, "The values are right, but your result has no gradient.", question)
+    expected = tf.fill([len(losses)], 1 / len(losses))
+    expect_close(tf.convert_to_tensor(got), expected, tried="the gradient of one replica's share")
 
 
 def own_mean(per_image_losses, global_batch_size):
@@ -48,7 +77,17 @@ def plain_sum(per_image_losses, global_batch_size):
 
 def mean_over_global(per_image_losses, global_batch_size):
     """divides twice, by the replica's images and by the global batch"""
-    return tf.reduce_mean(per_image_losses) / tf.cast(global_batch_size, per_image_losses.dtype)
+    return tf.reduce_mean(per_image_losses) / global_batch_size
+
+
+def mean_of_means(per_image_losses, global_batch_size):
+    """divides this replica's mean by the number of replicas: a mean of means"""
+    return tf.reduce_mean(per_image_losses) / 2
+
+
+def leaves_tensorflow(per_image_losses, global_batch_size):
+    """makes a plain Python number, which has no gradient"""
+    return float(tf.reduce_sum(per_image_losses)) / float(global_batch_size)
 
 
 def check_num_bytes(num_bytes: int) -> None:
@@ -76,6 +115,9 @@ EXERCISES = [
             (4690, "counts batches of 64, but the global batch has 8 × 64 images"),
             (585, "drops the leftover batch of each epoch"),
             (586, "rounds up once over all epochs; every epoch ends with a batch of its own"),
+            (585.9375, "does not round; a step is a whole number, and a smaller batch is a step too"),
+            (4688, "counts batches of 64 and rounds up once over all epochs"),
+            (938, "counts one epoch, with 64 images per step"),
             (118, "counts one epoch instead of five"),
         ],
         hints=[
@@ -91,11 +133,10 @@ EXERCISES = [
         minutes=10,
         difficulty=2,
         guard=False,  # TensorFlow traces it
-        wrong=[own_mean, plain_sum, mean_over_global],
+        wrong=[own_mean, plain_sum, mean_over_global, mean_of_means, leaves_tensorflow],
         hints=[
             "Write the global mean as one fraction. Which part of its numerator can this replica compute?",
             "`tf.reduce_sum` of an empty tensor is 0, which is what a replica without images should contribute.",
-            "`global_batch_size` is an integer tensor: `tf.cast` it before dividing.",
         ],
     ),
     Exercise(
@@ -110,6 +151,8 @@ EXERCISES = [
             (109_386, "counts numbers, not bytes"),
             (436_736, "forgets that biases have gradients too"),
             (875_088, "takes eight bytes per number, which is float64"),
+            (218_772, "takes two bytes per number, or halves it for two replicas; each replica has all gradients"),
+            (3_500_352, "counts bits, not bytes"),
             (28_002_816, "multiplies by the batch; gradients are already summed over images"),
         ],
         hints=["One gradient per parameter.", "A float32 number takes 4 bytes."],

@@ -33,6 +33,8 @@
 # selected. Run the cells from top to bottom. The first ones load the libraries, which takes a few seconds.
 
 # %% id="imports"
+import textwrap
+
 import torch
 import torch.nn.functional as F
 from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer, TextStreamer
@@ -161,9 +163,9 @@ viz.bars(
 # ## 3. Let BERT find what you mean
 #
 # BERT is the other family. It does not write; it *reads*, both directions at once, and turns each token into a vector that depends on all its neighbours. Averaged over
-# a sentence, these vectors become one point in space (an *embedding*), and sentences that mean the same end up close to each other.
+# a sentence, these vectors become one point in space (an *embedding*). After some extra training on pairs of sentences, those that mean the same end up close to each other.
 #
-# We load a small BERT that was trained for this, MiniLM, and embed five sentences.
+# We load a small BERT that had this training, MiniLM, and embed five sentences.
 
 # %% id="bert-load"
 bert_folder = asset_path("minilm")
@@ -204,8 +206,8 @@ for row in similarities[0].argsort(descending=True).tolist():
     print(f"{similarities[0, row]:5.2f}  {sentences[row]}")
 
 # %% [markdown] id="search-after"
-# The bank that charges money wins with 0.53<!-- claim: similarities.max() ~= 0.53 ± 0.01 -->; the bank of the river, where people have picnics, is nowhere near. The
-# request has no word in common with the winner, so a search for words would have found nothing.
+# The bank that charges money wins with 0.53<!-- claim: similarities.max() ~= 0.53 ± 0.01 -->. The bank of the river, where people have picnics, is only third, behind a laptop. The
+# request has no word in common with the winner, but shares *a*, *my* or *on* with other sentences: a search for words would have put the right one last.
 #
 # Is that luck? Here are five such pairs at once. Every row should be most similar to the sentence with the same meaning, the one on the diagonal.
 
@@ -230,7 +232,7 @@ print(
 # %% id="pairs-plot"
 viz.heatmap(
     matrix,
-    xticks=[text.rstrip(".") for text in sentences],
+    xticks=[textwrap.fill(text.rstrip("."), 14) for text in sentences],
     yticks=[text.rstrip(".") for text in statements],
     xlabel="",
     ylabel="",
@@ -242,7 +244,7 @@ viz.heatmap(
 
 # %% [markdown] id="pairs-after"
 # All 5<!-- claim: num_found == 5 --> were found. The weakest right pair has 0.38<!-- claim: matrix.diagonal().min() ~= 0.38 ± 0.01 -->, well above the strongest wrong
-# one, 0.21<!-- claim: largest_other ~= 0.21 ± 0.01 -->. That one is *water* and the bank that charges you: a trace of the river stays in the word *bank*, whatever stands around it. Nobody wrote rules about dogs and puppies: it is all in 22,713,216<!-- claim: bert.num_parameters() == 22713216 --> trained numbers.
+# one, 0.21<!-- claim: largest_other ~= 0.21 ± 0.01 -->. That one is *water* and the bank that charges you. Is it the river in the word *bank*? A good guess, and wrong to believe untested: put *hotel* in its place and look again. Nobody wrote rules about dogs and puppies: it is all in 22,713,216<!-- claim: bert.num_parameters() == 22713216 --> trained numbers.
 #
 # Try to confuse it: set `request` to `"My dog chewed through the laptop cable."` in the parameters cell and run the search again. Which sentence would *you* choose? Lessons 02 to 05 open
 # this model, build it from nothing, and train it for a task.
@@ -308,12 +310,14 @@ for attempt in (untouched, with_a_mistake, with_a_bug, right):
 #
 # $$y_j = b_j + \sum_i w_{ji}\, x_i$$
 #
+# ($w_{ji}$ is the weight with which output neuron $j$ listens to input $i$.)
+#
 # How many parameters (weights and biases) does the whole network have? Take paper, or let Python multiply: `num_parameters = 784 * ...`
 
 # %% id="ex1" exercise="00.1"
 
 # %% [markdown] id="exercise2"
-# Counting by hand is done once in a lifetime. Now for any network.
+# Once by hand is enough. Now for any network.
 #
 # ### Exercise 00.2
 # Write a function that takes the layer sizes, inputs first, and returns the number of parameters. `count_parameters([784, 128, 64, 10])` must give what you found by hand, and a network may have any number of layers.
@@ -333,7 +337,7 @@ print(f"the chat model is {times_larger:,.0f} times larger; ten times wider made
 
 # %% [markdown] id="use-after"
 # The chat model is about 1,230<!-- claim: times_larger ~= 1230 ± 1 --> times larger, and still small. Ten times wider layers gave 16.7<!-- claim: growth ~= 16.7 ± 0.1 --> times
-# the parameters: less than a hundred, because the 784 inputs stayed as they are; between the two hidden layers it *is* a hundred. Who widens a Transformer pays that price in every layer, and lesson 10 asks what
+# the parameters: less than a hundred, because the 784 inputs stayed as they are; between the two hidden layers it *is* a hundred. Anyone who widens a Transformer pays that price in every layer, and lesson 10 asks what
 # it buys.
 
 # %% [markdown] id="progress"
@@ -373,7 +377,7 @@ progress_view.show()
 #
 # ## References
 #
-# * Allal et al. (2025), [SmolLM2: When Smol Goes Big](https://arxiv.org/abs/2502.02737): how the chat model was trained, section 6 for the instruction-tuned form.
+# * Allal et al. (2025), [SmolLM2: When Smol Goes Big](https://arxiv.org/abs/2502.02737): how the chat model was trained.
 # * Devlin et al. (2019), [BERT](https://arxiv.org/abs/1810.04805), section 3: the reading model.
 # * Reimers and Gurevych (2019), [Sentence-BERT](https://arxiv.org/abs/1908.10084), section 3: the mean over tokens as a sentence vector.
 # * Wang et al. (2020), [MiniLM](https://arxiv.org/abs/2002.10957): how a large BERT is distilled into a small one.

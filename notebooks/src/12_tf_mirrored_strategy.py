@@ -17,7 +17,7 @@
 #
 # `tf.distribute.MirroredStrategy` promises a lot for one line of code: put your model inside its `scope()` and it trains on every device of the machine. Here we
 # take a small program apart with and without that line. We look at what it creates, how it cuts up batches, and whether the result is *the same model*.
-# It nearly is, and the one place where it is not will teach you more than the many where it is.
+# It nearly is. We will find the one place where it is not, and fix it.
 #
 # Afterwards you can
 #
@@ -28,7 +28,8 @@
 # * judge when more devices make training faster.
 
 # %% [markdown] id="imports-intro"
-# TensorFlow prints pages of notes as it works; the first and last lines below ask it to keep to warnings that matter. `time` is for the speed comparison at the end.
+# TensorFlow prints pages of notes as it works; the first and last lines below ask it to be quiet. If you still see lines about oneDNN, CUDA or
+# `cuInit ... 303`: they only say that there is no NVIDIA GPU, and are harmless. `time` is for the speed comparison at the end.
 
 # %% id="imports"
 import os
@@ -106,10 +107,11 @@ print(f"{len(train_images):,} training and {len(test_images):,} test images of s
 
 # %% id="look"
 strip = np.concatenate(list(train_images[:12]), axis=1)  # twelve images side by side: (28, 336)
-ax = viz.new_axes((9, 1.4))
+ax = viz.new_axes((9, 1.6))
 ax.imshow(strip, cmap="gray_r")
-ax.axis("off")
-viz.finish(ax, title="Twelve training images, labels " + " ".join(map(str, train_labels[:12])))
+ax.set_xticks(14 + 28 * np.arange(12), train_labels[:12])  # each label under its image
+ax.set_yticks([])
+viz.finish(ax, title="Twelve training images and their labels")
 
 # %% [markdown] id="model-intro"
 # The bundled digits are small scans enlarged to MNIST's frame, so they look a little soft. Now the network. Setting the seed inside the function makes every model that
@@ -183,9 +185,9 @@ print("outside:", type(tf.Variable(0.0)).__name__)
 
 # %% [markdown] id="variables-notice"
 # A `MirroredVariable` is one variable to your program and one full copy per device underneath. This is *data parallelism*: every replica holds the whole
-# model, and only the data is divided. So memory per device does not shrink (lesson 15 is about that), and after every step all copies must be the same again.
+# model, and only the data is divided. So the memory for weights, gradients and optimizer state does not shrink (lesson 15 is about that), only that for activations does; and after every step all copies must be the same again.
 #
-# That is also why the model must be *created* under the scope. Making the variables first and compiling under the scope afterwards is refused:
+# That is also why the model must be *created* under the scope. If its variables were made outside, compiling still works, but the first training step is refused:
 
 # %% id="outside-scope"
 outsider = build_model()  # variables made outside
@@ -193,10 +195,12 @@ with expect_error(ValueError), strategy.scope():
     compile_model(outsider).fit(train_images[:64], train_labels[:64], batch_size=64, verbose=0)
 
 # %% [markdown] id="batches-intro"
+# The message means: Adam wanted to put its own variables beside the model's, and those do not belong to this strategy.
+#
 # ## 4. Per-replica and global batch
 #
-# `batch_size` in Keras is always the **global** batch: the images of one optimizer step, all replicas together. The strategy deals them out. To see this, we let
-# it distribute a dataset and print what arrives on each replica.
+# In `fit` under a strategy, `batch_size` is the **global** batch: the images of one optimizer step, all replicas together. The strategy deals them out. To see this, we let
+# it distribute a dataset (`experimental_distribute_dataset`) and ask for the pieces of each batch (`experimental_local_results`).
 
 
 # %% id="dataset"
@@ -279,67 +283,88 @@ differences = {
     "with the leftover batch": np.abs(fit_losses[False, 1] - fit_losses[False, num_replicas]),
 }
 ax = viz.lines(
-    {name: (np.arange(1, num_epochs + 1), np.maximum(values, 1e-9)) for name, values in differences.items()},
+    {name: (np.arange(1, num_epochs + 1), np.maximum(values, 3e-8)) for name, values in differences.items()},
     xlabel="epoch",
     ylabel="difference in loss (nats per image)",
-    title="One uneven batch per epoch is enough to part the two runs",
+    title="One uneven batch per epoch separates the two runs",
 )
 ax.set_yscale("log")
+ax.set_ylim(1e-8, 1)
+ax.axhspan(1e-8, 1e-6, color="#e3e5e8")
+ax.annotate("rounding of float32", (1, 2e-8), fontsize=9)
 ax.set_xticks(np.arange(1, num_epochs + 1))
 uneven_ratio = uneven_difference / even_difference
 
 # %% [markdown] id="uneven-notice"
-# The scale is logarithmic (values below 10⁻⁹ are drawn there). With even batches the difference in loss stays at rounding. With the leftover batch the weights end up more than a thousand
-# times <!-- claim: uneven_ratio > 1000; gpu: skip --> further apart. This is not rounding: something is computed *differently*. In the first epoch the two losses still agree,
-# because the leftover batch comes last and its update shows only afterwards. What is it?
+# The scale is logarithmic (an exact zero is drawn at the bottom of the grey band). With even batches the difference in loss stays at rounding. With the leftover batch the weights end up more than a thousand
+# times <!-- claim: uneven_ratio > 1000; gpu: skip --> further apart. This is not rounding: something is computed *differently*. In the first epoch the two losses still agree. What is it?
 
 # %% [markdown] id="loss-intro"
 # ## 5. The step, written out
 #
-# Each replica computes the mean loss of *its own* images, and `fit` divides it by the number of replicas. Replica gradients are then added up. For a batch of 29
-# images dealt out as 15 and 14 that gives
+# Each replica computes the mean loss of *its own* images, and `fit` divides it by the number of replicas. The replicas' gradients are then added up. For the last batch you saw above,
+# 29 images dealt out as 15 and 14, that gives
 #
 # $$\frac{1}{2}\left(\frac{1}{15}\sum_{i=1}^{15} \ell_i + \frac{1}{14}\sum_{i=16}^{29} \ell_i\right) \quad\text{instead of}\quad \frac{1}{29}\sum_{i=1}^{29} \ell_i .$$
 #
-# A mean of means: images of the smaller piece weigh more than the others, by 15/14. It is a small error, but it is there on every epoch, and in tasks where pieces differ a lot (tokens per
-# replica in language modelling, say) the same mistake is large. The cure is to divide sums once, by the count of the *global* batch.
+# A mean of means: images of the smaller piece weigh more than the others, by 15/14. It is a small error, but it comes once in every epoch, and where pieces differ a lot (tokens per
+# replica in language modelling, say) the same mistake is large. The loss that `fit` *prints* is weighted by the images of each replica, so it is right; only the gradient is a mean of means. The leftover batch comes last,
+# so the first epoch shows nothing.
+#
+# The cure is to divide sums once, by the count of the *global* batch.
 
 # %% [markdown] id="ex2-intro"
 # ### Exercise 12.2
 # Write the loss that one replica should differentiate: its share of the global batch's mean loss. The shares of all replicas must **add up** to that mean, however unevenly
-# the images were dealt out, and also if a replica got none.
+# the images were dealt out, and also if a replica got none. `global_batch_size` is a float32 tensor.
 
 # %% id="ex2" exercise="12.2"
 
-# %% [markdown] id="step-intro"
-# With that, the training loop by hand. Read it from the inside out: `replica_step` runs once on each replica with that replica's piece. `strategy.run` calls it everywhere. `apply_gradients`, called on a
-# replica, first **adds up the gradients of all replicas** (the all-reduce), so every copy takes the same update. `strategy.reduce` adds up the loss shares for us to look at.
+# %% [markdown] id="leftover-advice"
+# TensorFlow has this function under the name `tf.nn.compute_average_loss`. If you would rather stay with `fit`, you have two ways around the leftover batch: `drop_remainder=True`, or a global batch that divides the data and is itself divided by the number of replicas.
+#
+# With the right loss, one training step. It has an inner and an outer part. The inner part runs once **on each replica**, with that replica's piece of the batch. Its last line contains the *all-reduce*: `apply_gradients` first
+# adds up the gradients of all replicas and hands every replica the sum, so all copies take the same update.
 
 
-# %% id="train-loop"
-def train_by_hand(strategy, make_optimizer, loss_of) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Loss of each step and final weights. `loss_of(per_image_losses, global_batch_size)` is what a replica differentiates."""
-    with strategy.scope():
-        model, optimizer = build_model(), make_optimizer()
-        optimizer.build(model.trainable_variables)
+# %% id="replica-step"
+def make_replica_step(model, optimizer, loss_of):
+    """The part of a step that each replica runs; `loss_of(per_image_losses, global_batch_size)` is differentiated."""
 
     def replica_step(images, labels, num_images):
         with tf.GradientTape() as tape:
             probabilities = model(images, training=True)  # (n, 10)
-            loss = loss_of(keras.losses.sparse_categorical_crossentropy(labels, probabilities), num_images)
+            losses = keras.losses.sparse_categorical_crossentropy(labels, probabilities)  # (n,)
+            loss = loss_of(losses, num_images)
         gradients = tape.gradient(loss, model.trainable_variables)
         optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
-        return loss
+        return loss, replica_loss(losses, num_images)  # what was differentiated, and the true share
+
+    return replica_step
+
+
+# %% [markdown] id="step-intro"
+# The outer part is ordinary: `strategy.run` calls the inner part on every replica, `strategy.reduce` adds up what the replicas return. First it counts the images of the whole batch, because the last batch is smaller. We note two losses for each step: the one that was *reported* (the sum of
+# what the replicas differentiated) and the *true* mean loss.
+
+
+# %% id="train-loop"
+def train_by_hand(strategy, make_optimizer, loss_of) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Reported and true loss of each step (num_steps, 2), and the final weights."""
+    with strategy.scope():
+        model, optimizer = build_model(), make_optimizer()
+        optimizer.build(model.trainable_variables)
+    replica_step = make_replica_step(model, optimizer, loss_of)
 
     @tf.function(reduce_retracing=True)
     def step(images, labels):
-        counts = strategy.run(lambda piece: tf.shape(piece)[0], args=(labels,))
-        num_images = strategy.reduce("SUM", counts, axis=None)  # of the global batch, also when it is the last one
+        counts = strategy.run(lambda piece: tf.cast(tf.shape(piece)[0], tf.float32), args=(labels,))
+        num_images = strategy.reduce("SUM", counts, axis=None)
         shares = strategy.run(replica_step, args=(images, labels, num_images))
-        return strategy.reduce("SUM", shares, axis=None)
+        return [strategy.reduce("SUM", share, axis=None) for share in shares]
 
     batches = strategy.experimental_distribute_dataset(make_dataset())
-    losses = [float(step(images, labels)) for _ in range(num_loop_epochs) for images, labels in batches]
+    losses = [step(images, labels) for _ in range(num_loop_epochs) for images, labels in batches]
     return np.array(losses), model.get_weights()
 
 
@@ -354,49 +379,62 @@ scalings = {
     "not scaled": lambda losses, _: tf.reduce_mean(losses),
 }
 optimizers = {"SGD": lambda: keras.optimizers.SGD(0.01), "Adam": lambda: keras.optimizers.Adam()}
-weight_difference = {}
+loop_losses, difference = {}, {}
 for optimizer_name, make_optimizer in optimizers.items():
-    _, expected_weights = train_by_hand(one_device, make_optimizer, replica_loss)
+    loop_losses[optimizer_name, "one device"], expected = train_by_hand(one_device, make_optimizer, replica_loss)
     for scaling, loss_of in scalings.items():
-        _, weights = train_by_hand(strategy, make_optimizer, loss_of)
-        weight_difference[optimizer_name, scaling] = largest_difference(expected_weights, weights)
+        loop_losses[optimizer_name, scaling], weights = train_by_hand(strategy, make_optimizer, loss_of)
+        difference[optimizer_name, scaling] = largest_difference(expected, weights)
 
-# %% [markdown] id="loop-look-intro"
-# **Guess first:** without scaling, gradients are twice as large as they should be. Which of the two optimizers will suffer more?
+# %% [markdown] id="loop-table-intro"
+# First the weights: how far from one device did each run end?
 
-# %% id="loop-look"
-ax_sgd, ax_adam = viz.new_axes((10, 3.8), num_columns=2)
-for ax, optimizer_name in [(ax_sgd, "SGD"), (ax_adam, "Adam")]:
-    viz.bars(
-        {scaling: weight_difference[optimizer_name, scaling] for scaling in scalings},
-        ylabel="largest difference of a weight",
-        title=f"{optimizer_name}: distance from one device",
-        value_format="{:.0e}",
-        ax=ax,
-    )
-    ax.set_yscale("log")
-    ax.set_ylim(1e-8, 2)
-ratio_sgd = weight_difference["SGD", "not scaled"] / weight_difference["SGD", "sum / global count"]
-leftover_fixed = weight_difference["Adam", "sum / global count"]
+# %% id="loop-table" tags=["nbval-ignore-output"]
+for (optimizer_name, scaling), value in difference.items():
+    print(f"{optimizer_name:<6}{scaling:<20}largest difference of a weight: {value:.0e}")
 
 # %% [markdown] id="loop-notice"
-# Divided by the global count, two devices equal one to below 0.00001 <!-- claim: leftover_fixed < 1e-5; gpu: < 1e-3 --> with the leftover batch *included*. The mean of means drifts visibly. Without scaling, SGD ends more than
-# a thousand <!-- claim: ratio_sgd > 1000; gpu: > 10 --> times further away than rounding: it trained with twice the learning rate.
+# Divided by the global count, two devices equal one, to below 0.00001 <!-- claim: max(difference["SGD", "sum / global count"], difference["Adam", "sum / global count"]) < 1e-5; gpu: < 1e-3 -->, with the leftover batch *included*. The mean of means does not, and no scaling ends far away.
 #
-# Adam hides the mistake. It divides each gradient by its own recent size, so a factor of two nearly cancels and the loss curve looks healthy. That is how such a bug survives for years,
-# until somebody changes the optimizer, adds weight decay or clips gradients. Compare *weights* with a single-device run, never just the curve.
+# Without scaling the gradient is twice as large as it should be. **Guess first:** with which of the two optimizers will you *see* that in the loss curve?
+
+# %% id="loop-look"
+for ax, optimizer_name in zip(viz.new_axes((10, 3.8), num_columns=2), optimizers, strict=True):
+    viz.lines(
+        {
+            "one device": loop_losses[optimizer_name, "one device"][:, 1],
+            "2 replicas, not scaled": loop_losses[optimizer_name, "not scaled"][:, 1],
+        },
+        xlabel="step",
+        ylabel="true loss (nats per image)",
+        title={"SGD": "SGD shows the mistake", "Adam": "Adam hides it"}[optimizer_name],
+        markers=False,
+        ax=ax,
+    )
+gap = {
+    name: float(np.abs(np.subtract(*(loop_losses[name, run][:, 1] for run in ("one device", "not scaled")))).mean())
+    for name in optimizers
+}
+first_reported = loop_losses["Adam", "not scaled"][0, 0]
+print(f"mean gap between the two curves: SGD {gap['SGD']:.2f}, Adam {gap['Adam']:.2f} nats per image")
+
+# %% [markdown] id="loop-look-notice"
+# SGD takes steps twice as long, so its curve falls visibly faster: the gap between the curves is more than ten times <!-- claim: gap["SGD"] / gap["Adam"] > 10; smoke: > 3; gpu: > 2 --> that of Adam. Adam divides each gradient by its own recent size, so the
+# factor of two nearly cancels and its curves coincide, although the weights do not. That is how such a bug survives for years, until somebody changes the optimizer or clips gradients. **Equal curves prove nothing; compare weights.**
+#
+# There is one more trace. An untrained model of ten classes has a loss near ln 10, which is 2.3 <!-- claim: np.log(10) ~= 2.3 ± 0.01 -->. The unscaled loop *reports* 4.7 <!-- claim: first_reported ~= 4.7 ± 0.4 --> in its first step. A first loss that is twice what chance explains is the sign of a missing division.
 
 # %% [markdown] id="ex3-intro"
 # ### Exercise 12.3
-# How many bytes of gradient does one replica contribute to the all-reduce of one step? Gradients are float32 and have the shape of the weights. This number does not depend on the batch.
+# How large, in bytes, is the gradient that each replica hands to the all-reduce in one step? Gradients are float32 and have the shape of the weights. The number does not depend on the batch.
 
 # %% id="ex3" exercise="12.3"
 
 # %% [markdown] id="speed-intro"
 # ## 6. Is it faster?
 #
-# Not here, and the reason is worth seeing. The two logical devices share the cores that the single device had to itself, and the strategy adds work: splitting batches,
-# summing gradients, keeping copies equal. We time one epoch of `fit` after a warm-up, several times, and take the median.
+# Not here. For two logical devices on one CPU, the strategy's extra work (splitting batches, running two small steps instead of one, summing gradients) costs more than it saves. We time epochs of `fit` after a first one that compiles, and take the median. The limit of
+# one thread per operation from section 1 still holds for both.
 
 
 # %% id="timing"
@@ -420,20 +458,55 @@ images_per_second = {
 slowdown = images_per_second["one device"] / images_per_second[f"{num_replicas} replicas"]
 
 # %% [markdown] id="timing-plot-intro"
-# Images per second, all replicas together:
+# Images per second, all replicas together, on this machine:
 
 # %% id="timing-plot" tags=["nbval-ignore-output"]
 viz.bars(
     images_per_second,
     ylabel="images per second",
-    title="Two logical devices on one CPU: more work, no more cores",
+    title="On one CPU, a second replica costs more than it saves",
     value_format="{:,.0f}",
 )
 
 # %% [markdown] id="timing-notice"
-# Two replicas on one CPU are slower than one device, on this machine by a factor above 1 <!-- claim: slowdown > 1; gpu: skip -->. Real devices bring their own arithmetic units, so the sum can
-# come out the other way, but the rule stays: a step takes the time of the slowest replica plus the all-reduce. For a network this small the fixed cost of a step dominates even on GPUs. Lesson 11 measures what an all-reduce costs and lesson 14 has the
-# honest comparison in PyTorch. Use logical devices to develop and to *prove*, real ones to go fast.
+# One device is faster, here by more than a tenth <!-- claim: slowdown > 1.1; gpu: skip -->. So when *do* several devices pay? A step on $R$ devices takes the computation, divided by $R$, plus the all-reduce, plus a cost per step that nothing shrinks:
+#
+# $$t(R) = \frac{t_\text{compute}}{R} + 2\,\frac{R-1}{R}\cdot\frac{\text{bytes}}{\text{bandwidth}} + t_\text{fixed}$$
+#
+# The middle term is the traffic of a *ring* all-reduce, in which each device sends and receives that many bytes (lesson 11 builds one). The next cell is a calculation, not a measurement; its four inputs are round numbers that you can change.
+
+
+# %% id="model-of-speed"
+def speed_up(num_devices, compute_s, num_bytes, bytes_per_s=10e9, fixed_s=0.0005):
+    """How many times faster `num_devices` are than one, by the formula above; a link of 10 GB/s by default."""
+
+    def step_s(devices):
+        return compute_s / devices + 2 * (devices - 1) / devices * num_bytes / bytes_per_s + fixed_s
+
+    return step_s(1) / step_s(num_devices)
+
+
+device_counts = np.array([1, 2, 4, 8])
+speed_ups = {
+    "this network: 437,544 bytes, 0.2 ms": [speed_up(n, 0.0002, 437_544) for n in device_counts],
+    "BERT-base: 440 MB, 300 ms": [speed_up(n, 0.300, 440e6) for n in device_counts],
+    "BERT-base, 4 times the batch": [speed_up(n, 1.200, 440e6) for n in device_counts],
+}
+viz.lines(
+    speed_ups,
+    x=device_counts,
+    xlabel="devices",
+    ylabel="speed-up over one device",
+    title="More work per byte sent, more speed-up",
+)
+for name, values in speed_ups.items():
+    print(f"{name:<38}8 devices: {values[-1]:.1f} times faster")
+
+# %% [markdown] id="model-notice"
+# The digits network would gain almost nothing from 8 GPUs, a factor of 1.2 <!-- claim: speed_ups["this network: 437,544 bytes, 0.2 ms"][-1] ~= 1.2 ± 0.05 -->: its step is all fixed cost. A BERT-base with these numbers reaches 2.6 <!-- claim: speed_ups["BERT-base: 440 MB, 300 ms"][-1] ~= 2.6 ± 0.05 -->, and 5.3 <!-- claim: speed_ups["BERT-base, 4 times the batch"][-1] ~= 5.3 ± 0.05 -->
+# with four times the images per step, because the bytes stay the same while the computation grows. Use logical devices to develop and to *prove*, real ones with enough work per step to go fast.
+#
+# We had no machine with several GPUs for this lesson, so its only *measured* speed is the one above.
 
 # %% [markdown] id="summary"
 # ## Summary
@@ -441,10 +514,18 @@ viz.bars(
 # * You trained the same Keras program on one device and on two; the difference was a strategy and its `scope()`.
 # * `scope()` made mirrored variables: one full copy of every weight per device. Batches were divided, the model was not.
 # * `batch_size` was the global batch. Two even halves of it gave the same weights as one device, up to rounding.
-# * The leftover batch broke that, because `fit` averages means. Dividing sums by the global count mended it.
-# * Adam hid a gradient twice too large; comparing weights with a single-device run found it.
+# * The leftover batch broke that, because `fit` averages means. Dividing sums by the global count fixed it.
+# * Adam's curve hid a gradient twice too large; comparing weights with a single-device run found it.
+# * More devices pay when a step computes much for each byte of gradient; two halves of one CPU do not.
 #
 # The formula to keep: a replica differentiates $\frac{1}{n_\text{global}} \sum_{i \in \text{its piece}} \ell_i$, and gradients are **summed** over replicas.
+
+# %% [markdown] id="further"
+# ## Going further
+#
+# * **Batch normalisation** averages over a *replica's* images unless you ask for `BatchNormalization(synchronized=True)`; dropout draws different units on each replica. Both make two devices differ from one, by design.
+# * **Larger global batches** usually need a larger learning rate and a warm-up; Goyal et al. (below) raise it in proportion.
+# * **Several machines** are the business of `MultiWorkerMirroredStrategy`, and TPUs of `TPUStrategy`: lesson 13.
 
 # %% [markdown] id="references"
 # ## References
