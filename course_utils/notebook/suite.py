@@ -25,6 +25,8 @@ from course_utils.notebook.tree_key import tree_key, what_changed
 
 CHILD_WAIT_S = 20.0  # after Ctrl-C: a run ends its kernels, then itself
 RULE = "─" * 72
+# Many tests wait for processes of theirs, so two workers help even on one core; a file's fixtures are made once.
+IN_PARALLEL = ["-n", "2", "--dist", "loadfile"]
 
 
 @dataclass
@@ -71,7 +73,7 @@ def plan(root: Path, reports: Path, lessons: list[str], *, fast: bool = False, f
     course = [sys.executable, "-m", "course_utils.cli"]
     again = ["--fresh"] if fresh else []
     unit = reports / "unit-tests.xml"
-    pytest = [sys.executable, "-m", "pytest", str(root / "tests"), "-q", f"--junitxml={unit}"]
+    pytest = [sys.executable, "-m", "pytest", str(root / "tests"), "-q", *IN_PARALLEL, f"--junitxml={unit}"]
     if lessons:
         first = [Stage("exercises", [sys.executable, "-m", "course_utils.exercises.proof", *lessons])]
     else:

@@ -46,7 +46,8 @@ def notebook(*sources: str, **course) -> nbformat.NotebookNode:
 
 def make_checkout(root: Path, **lessons: str) -> Path:
     """A copy of the package with its own lessons (`l05_small="code"`), so that a real `course` can work in it."""
-    shutil.copytree(PACKAGE, root / "course_utils", ignore=shutil.ignore_patterns("__pycache__", "lesson_[0-9]*.py"))
+    # Compiled modules come along, so that each checkout need not compile the package again.
+    shutil.copytree(PACKAGE, root / "course_utils", ignore=shutil.ignore_patterns("lesson_[0-9]*.py"))
     (root / "pyproject.toml").write_text('[project.urls]\nRepository = "https://github.com/someone/course"\n')
     (root / "notebooks" / "src").mkdir(parents=True)
     (root / "requirements").mkdir()
