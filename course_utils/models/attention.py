@@ -70,12 +70,13 @@ def check_mask(mask: torch.Tensor | None, shape: tuple[int, int, int, int]) -> N
         return
     if mask.dtype != torch.bool:
         raise ValueError(
-            f"an attention mask is boolean, True where a query may see a key; got {mask.dtype}. Compare: mask == 1."
+            f"an attention mask is boolean, True where a query may see a key; got {mask.dtype}. "
+            "Make it boolean, for example with mask == 1."
         )
     fits = mask.dim() <= 4 and all(m in (1, n) for m, n in zip(reversed(mask.shape), reversed(shape), strict=False))
     if not fits:
         raise ValueError(
-            f"this mask must broadcast to (B, H, T, S) = {shape}; got {tuple(mask.shape)}. See `make_mask`."
+            f"an attention mask must broadcast to (B, H, T, S) = {shape}; got {tuple(mask.shape)}. See `make_mask`."
         )
 
 
