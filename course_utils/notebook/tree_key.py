@@ -23,7 +23,16 @@ def tree_key(root: Path, extra: Mapping[str, str] | None = None) -> Key:
     """The digest of every file below `root` that is not ignored, of the installed packages, and of `extra`."""
     parts = {path.relative_to(root).as_posix(): _digest(path) for path in _files(root)}
     parts |= {"Python": f"{platform.python_version()} {sys.platform} {platform.machine()}", "packages": _packages()}
-    parts |= extra or {}
+    return _key(parts | dict(extra or {}))
+
+
+def without(key: Key, patterns: tuple[str, ...]) -> Key:
+    """The key of one who never looks at files whose path matches a pattern."""
+    kept = {name: value for name, value in key.parts.items() if not any(fnmatch.fnmatchcase(name, p) for p in patterns)}
+    return _key(kept)
+
+
+def _key(parts: dict[str, str]) -> Key:
     return Key(hashlib.sha256(repr(sorted(parts.items())).encode()).hexdigest()[:16], parts)
 
 

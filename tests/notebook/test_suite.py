@@ -124,6 +124,19 @@ def test_fresh_repeats_and_a_failure_is_never_remembered(root):
         assert (bad.passed, bad.failed) == (8, 1)
 
 
+def test_what_a_stage_cannot_see_does_not_repeat_it(root, capsys):
+    lesson = root / "notebooks" / "05_x.ipynb"
+    for content, state in (("{}", "new"), ("[]", "unchanged")):
+        lesson.write_text(content)
+        stage = counting_stage(root.parent, 7)
+        stage.blind_to = suite.NO_UNIT_TEST_READS
+        run_stage(stage, root, tree_key(root))
+        assert state in capsys.readouterr().out and stage.passed == 7
+    (root / "notebooks" / "src" / "05_x.py").write_text("# %% changed\n")
+    run_stage(stage, root, tree_key(root))
+    assert "changed: notebooks/src/05_x.py)" in capsys.readouterr().out
+
+
 def test_an_old_report_never_speaks_for_a_run_that_wrote_none(root):
     run_stage(counting_stage(root.parent), root, tree_key(root))
     silent = Stage("other", python("pass"), root.parent / "report.xml")
