@@ -408,7 +408,6 @@ for ax, optimizer_name in zip(viz.new_axes((10, 3.8), num_columns=2), optimizers
         xlabel="step",
         ylabel="true loss (nats per image)",
         title={"SGD": "SGD shows the mistake", "Adam": "Adam hides it"}[optimizer_name],
-        markers=False,
         ax=ax,
     )
 gap = {
