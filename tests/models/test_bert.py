@@ -50,13 +50,13 @@ def pair(our_class, their_class, config, folder, **options):
     return ours.eval(), theirs.eval()
 
 
-def assert_same_gradients(ours, theirs):
+def assert_same_gradients(ours, theirs, atol=1e-5):
     reference = {name.removeprefix("bert."): p.grad for name, p in theirs.named_parameters()}
     for name, parameter in ours.named_parameters():
         if parameter.grad is not None:
             expected = torch.cat([reference[theirs_name] for theirs_name in their_names(name)])
             torch.testing.assert_close(
-                parameter.grad, expected, atol=1e-5, rtol=1e-4, msg=lambda m, n=name: f"{n}: {m}"
+                parameter.grad, expected, atol=atol, rtol=10 * atol, msg=lambda m, n=name: f"{n}: {m}"
             )
 
 
@@ -76,18 +76,20 @@ def test_equals_transformers_with_padding_and_token_types(config, shape, tmp_pat
     assert_same_gradients(ours, theirs)
 
 
-def test_equals_transformers_on_the_real_weights():
-    ours = BertModel.from_pretrained("minilm")
-    theirs = transformers.BertModel.from_pretrained(model_path("minilm"), dtype=torch.float32).eval()
+@pytest.mark.parametrize(("dtype", "atol"), [(torch.float64, 1e-9), (torch.float32, 1e-5)])
+def test_equals_transformers_on_the_real_weights(dtype, atol):
+    """In float64 equality is beyond doubt on every machine; float32 adds rounding, which six layers make larger."""
+    ours = BertModel.from_pretrained("minilm").to(dtype)
+    theirs = transformers.BertModel.from_pretrained(model_path("minilm"), dtype=dtype).eval()
     assert not ours.training
     batch = batch_for(ours.config, 3, 33)
     own, reference = ours(**batch), theirs(**batch, output_hidden_states=True)
     for a, b in zip(own.hidden_states, reference.hidden_states, strict=True):
-        torch.testing.assert_close(a, b, atol=1e-5, rtol=0)
-    torch.testing.assert_close(own.pooler_output, reference.pooler_output, atol=1e-5, rtol=0)
+        torch.testing.assert_close(a, b, atol=atol, rtol=0)
+    torch.testing.assert_close(own.pooler_output, reference.pooler_output, atol=atol, rtol=0)
     for out in (own, reference):
         (out.last_hidden_state.mean() + out.pooler_output.mean()).backward()
-    assert_same_gradients(ours, theirs)
+    assert_same_gradients(ours, theirs, atol)
     assert sum(p.numel() for p in ours.parameters()) == theirs.num_parameters()
 
 
