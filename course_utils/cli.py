@@ -35,7 +35,8 @@ class Parser(argparse.ArgumentParser):
         near = difflib.get_close_matches(self.command, COMMANDS, n=1)
         if near and self.command not in COMMANDS:
             message = f"unknown command {self.command!r}; did you mean `course {near[0]}`?"
-        self.exit(USAGE_ERROR, f"course: {message}\n        `course --help` lists the commands.\n")
+        listed = "the commands" if self.prog == "course" else "its arguments"
+        self.exit(USAGE_ERROR, f"{self.prog}: {message}\n        `{self.prog} --help` lists {listed}.\n")
 
 
 def make_parser(argv: list[str]) -> argparse.ArgumentParser:

@@ -116,7 +116,7 @@ def _read_profile(profile: str) -> dict:
         raise UserError(f"there is no profile {profile!r}: known are {known}.", "bad-parameter")
     try:
         content = yaml.safe_load((folder / f"{profile}.yaml").read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"the profile {profile}.yaml is not valid YAML: {error}", "bad-parameter") from error
     if not isinstance(content, dict) or not all(isinstance(row, dict | None) for row in content.values()):
         raise UserError(f"the profile {profile}.yaml must map each notebook to its parameters.", "bad-parameter")

@@ -250,6 +250,7 @@ def profiles(tmp_path, monkeypatch):
     )
     (folder / "broken.yaml").write_text("05: [1, 2\n")
     (folder / "list.yaml").write_text("- 05\n")
+    (folder / "latin.yaml").write_text("05: Größe\n", encoding="latin-1")
 
 
 def test_a_profile_names_what_it_needs(profiles):
@@ -260,8 +261,9 @@ def test_a_profile_names_what_it_needs(profiles):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("gpuu", "known are default, broken, gpu, list"),
+        ("gpuu", "known are default, broken, gpu, latin, list"),
         ("broken", "not valid YAML"),
+        ("latin", "not valid YAML"),
         ("list", "must map each notebook"),
     ],
 )

@@ -18,6 +18,7 @@ import nbformat
 
 from course_utils import paths
 from course_utils.errors import UserError
+from course_utils.notebook.arguments import positive
 from course_utils.notebook.check_run import check_notebook
 from course_utils.notebook.keys import Key, closure, file_digest, run_key
 from course_utils.notebook.layout import Layout
@@ -31,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `course check`."""
     parser.add_argument("notebooks", nargs="*", help="lesson numbers, notebooks or folders (default: all lessons)")
     parser.add_argument("--fresh", action="store_true", help="check again what passed and has not changed")
-    parser.add_argument("--cell-timeout", type=_seconds, metavar="S", help="seconds one cell may take")
+    parser.add_argument("--cell-timeout", type=positive, metavar="S", help="seconds one cell may take")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the results as JSON")
     parser.add_argument("--output", metavar="DIR", type=Path, help="where reports go (build/)")
     parser.add_argument("--junit", metavar="FILE", type=Path, help="write the results as junit XML")
@@ -51,13 +52,6 @@ def main(args: argparse.Namespace) -> int:
     passed = sum(result.passed for result in results)
     print(f"{passed} passed, {len(results) - passed} failed")
     return 0 if passed == len(results) else 1
-
-
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"seconds must be positive, not {text}")
-    return value
 
 
 # -- selection

@@ -22,6 +22,8 @@ def ruff_findings(layout: Layout, paths: Iterable[Path]) -> Iterator[Finding]:
     paths = [str(path) for path in paths]
     for command, fix in ((["check"], "ruff check --fix, or correct it"), (["format", "--check"], "ruff format")):
         for entry in _entries(layout, [*command, *paths]):
+            if command != ["check"] and entry["code"] == "invalid-syntax":
+                continue  # said by the check already
             where = layout.show(Path(entry["filename"]))
             message = f"{entry['code'] or 'syntax'}: {entry['message']}"
             yield Finding(where, f"line {entry['location']['row']}", "code", message, fix)
@@ -30,9 +32,10 @@ def ruff_findings(layout: Layout, paths: Iterable[Path]) -> Iterator[Finding]:
 def _entries(layout: Layout, arguments: list[str], text: str | None = None) -> list[dict]:
     """What ruff reports as JSON. Raises EnvironmentProblem when ruff itself fails: silence would look like success."""
     done = _ruff(layout, [*arguments, "--output-format", "json"], text)
-    if done.returncode not in (0, 1) or not done.stdout.strip():
-        raise EnvironmentProblem(f"ruff did not run: {done.stderr.strip()[-300:]}. Install the extra `dev`.")
-    return json.loads(done.stdout)
+    try:
+        return json.loads(done.stdout)  # also with exit code 2: a file that is no Python
+    except ValueError:
+        raise EnvironmentProblem(f"ruff did not run: {done.stderr.strip()[-300:]}. Install the extra `dev`.") from None
 
 
 def _ruff(layout: Layout, arguments: list[str], text: str | None = None) -> subprocess.CompletedProcess:
@@ -51,7 +54,7 @@ def name_findings(layout: Layout, solved: nbformat.NotebookNode, path: str) -> I
 def dataclass_findings(layout: Layout) -> Iterator[Finding]:
     """Plain assignments in a dataclass: they look like options but are not fields."""
     for path in sorted(layout.package.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in _nodes(path):
             if isinstance(node, ast.ClassDef) and any("dataclass" in ast.unparse(d) for d in node.decorator_list):
                 for member in node.body:
                     if isinstance(member, ast.Assign) and not ast.unparse(member.targets[0]).startswith("__"):
@@ -59,3 +62,11 @@ def dataclass_findings(layout: Layout) -> Iterator[Finding]:
                         message = f"`{text}` in dataclass {node.name} has no annotation, so it is not a field"
                         fix = "annotate it (ClassVar for a constant)"
                         yield Finding(layout.show(path), f"line {member.lineno}", "code", message, fix)
+
+
+def _nodes(path: Path) -> Iterator[ast.AST]:
+    """Every node of a module; none of a file that is no Python, about which ruff speaks."""
+    try:
+        yield from ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    except (SyntaxError, UnicodeDecodeError):
+        return

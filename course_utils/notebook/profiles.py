@@ -87,6 +87,8 @@ def _read_yaml(path: Path, shown: str) -> dict:
         data = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)
     except OSError as error:
         raise _bad(f"{shown} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise _bad(f"{shown} is not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8.") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""

@@ -16,6 +16,7 @@ import nbformat
 
 from course_utils import paths
 from course_utils.errors import UserError
+from course_utils.notebook.arguments import positive, positive_int
 from course_utils.notebook.cell_outputs import strip_ansi
 from course_utils.notebook.engine import execute_async
 from course_utils.notebook.folder_lock import exclusive
@@ -35,24 +36,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--form", help="learner (as readers open it; default) or solved (stubs replaced by solutions)")
     parser.add_argument("--profile", default="default", help="parameter values: default, smoke or gpu")
     parser.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
-    parser.add_argument("--jobs", type=_positive_int, help="notebooks at once (default: 1 below four cores)")
+    parser.add_argument("--jobs", type=positive_int, help="notebooks at once (default: 1 below four cores)")
     parser.add_argument("--fresh", action="store_true", help="run even what has passed unchanged")
-    parser.add_argument("--cell-timeout", type=_positive, metavar="S", help="seconds one cell may take")
-    parser.add_argument("--memory-cap", type=_positive, metavar="MB", help="memory a notebook's processes may use")
+    parser.add_argument("--cell-timeout", type=positive, metavar="S", help="seconds one cell may take")
+    parser.add_argument("--memory-cap", type=positive, metavar="MB", help="memory a notebook's processes may use")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every result as JSON")
     parser.add_argument("--output", type=Path, metavar="DIR", help="where executed copies and reports go (build/)")
     parser.add_argument("--record", action="store_true", help="keep measured time and memory in verified.json")
-
-
-def _positive(text: str) -> float:
-    value = float(text)
-    if not value > 0:
-        raise argparse.ArgumentTypeError(f"must be more than 0, got {text}")
-    return value
-
-
-def _positive_int(text: str) -> int:
-    return int(_positive(str(int(text))))
 
 
 def main(args: argparse.Namespace) -> int:

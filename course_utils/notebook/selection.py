@@ -79,7 +79,7 @@ def select_jobs(
 def _known(what: str, value: str, names: tuple[str, ...]) -> None:
     if value not in names:
         near = difflib.get_close_matches(value, names, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}."
+        hint = f"did you mean {near[0]!r}?" if near else f"known {what}s: {', '.join(names)}."
         raise UserError(f"there is no {what} {value!r}; {hint}", "bad-parameter")
 
 

@@ -129,4 +129,4 @@ def test_a_build_folder_that_cannot_be_written_is_said_before_anything_runs(cour
 def test_a_time_limit_must_be_one(course, capsys):
     with pytest.raises(SystemExit) as stopped:
         run("05", "--cell-timeout", "-1")
-    assert stopped.value.code == 2 and "must be positive" in capsys.readouterr().err
+    assert stopped.value.code == 2 and "more than 0, got" in capsys.readouterr().err

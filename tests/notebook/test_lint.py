@@ -254,7 +254,9 @@ def test_tree_rules(tmp_path):
     assert any("F401" in text and "line 1" in text for text in found)
     assert any("unformatted" in text for text in found)
     assert any("`y = 2` in dataclass A" in text and "line 7" in text for text in found)
-    bad.unlink()
+    bad.write_text("no python\n")
+    (finding,) = ruff_findings(layout, [bad])
+    assert finding.cell == "line 1" and "invalid-syntax" in finding.message
     assert list(dataclass_findings(layout)) == []
 
 

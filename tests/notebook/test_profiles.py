@@ -118,6 +118,14 @@ def test_a_broken_profile_is_refused_with_its_line(tmp_path, text, says):
     assert caught.value.status == "bad-parameter"
 
 
+def test_a_profile_in_another_encoding_is_refused(tmp_path):
+    layout = checkout(tmp_path, "")
+    (layout.notebooks / "profiles" / "smoke.yaml").write_text("05_small: Größe\n", encoding="latin-1")
+    with pytest.raises(UserError, match="smoke.yaml is not UTF-8 text") as caught:
+        load_profile("smoke", layout)
+    assert caught.value.status == "bad-parameter"
+
+
 def test_an_unknown_profile_names_the_nearest():
     with pytest.raises(UserError, match="did you mean 'smoke'"):
         load_profile("smok")

@@ -151,10 +151,12 @@ def test_both_at_once_when_asked(tmp_path):
     [
         (["6"], "nothing-selected", "there is no lesson '6'"),
         (["5", "--form", "solvd"], "bad-parameter", "did you mean 'solved'"),
-        (["5", "--profile", "tiny"], "bad-parameter", "default, smoke, gpu"),
+        (["5", "--profile", "tiny"], "bad-parameter", "known profiles: default, smoke, gpu"),
         (["5", "-p", "lr", "1"], "bad-parameter", "no parameter 'lr'"),
-        (["5", "--jobs", "0"], "", "must be more than 0"),
-        (["5", "--cell-timeout", "-1"], "", "must be more than 0"),
+        (["5", "--jobs", "0"], "course run --help", "1 or more, got '0'"),
+        (["5", "--cell-timeout", "-1"], "", "more than 0, got '-1'"),
+        (["5", "--cell-timeout", "soon"], "", "more than 0, got 'soon'"),
+        (["5", "--memory-cap", "inf"], "", "more than 0, got 'inf'"),
     ],
 )
 def test_bad_arguments_are_one_message_before_anything_runs(tmp_path, arguments, status, words):
