@@ -19,7 +19,6 @@ SIDES = ("ours", "transformers sdpa", "transformers eager")
 ROUNDS = 9
 GOAL = 0.97  # 1.0, less what is noise between two runs of the same code
 B, T = 16, 128
-NUM_STEPS = 2  # timed together
 
 
 def make(side: str):
@@ -70,9 +69,8 @@ def measure(works: dict) -> dict[str, list[float]]:
         for side in list(works) if number % 2 else list(reversed(works)):
             gc.collect()
             start = time.perf_counter()
-            for _ in range(NUM_STEPS):
-                works[side]()
-            speeds[side].append(NUM_STEPS * B * T / (time.perf_counter() - start))
+            works[side]()
+            speeds[side].append(B * T / (time.perf_counter() - start))
     return {side: values[1:] for side, values in speeds.items()}
 
 
