@@ -49,9 +49,9 @@ def test_results_come_back_by_rank(via, capsys):
     assert printed == ("" if via == "fork" else f"{command} launch_targets:sum_of_ranks offset=1.5\n")
 
 
-@pytest.mark.parametrize("world_size", [2, 3])
-def test_fifty_launches_in_a_row(world_size):
+def test_fifty_launches_in_a_row():
     for offset in range(50):
+        world_size = 2 + offset % 2
         expected = sum(range(world_size)) + world_size * offset
         results = launch("launch_targets:sum_of_ranks", world_size, offset=offset)
         assert results == [(rank, expected) for rank in range(world_size)]
