@@ -208,7 +208,7 @@ print("the first ten:", [show_bytes(slow_spelling[i]) for i in list(slow_merges.
 # * the **counts**, corrected for those words instead of counted again;
 # * a **heap**, which hands out the most frequent pair. A pair that has become rarer since is put back with its count of today.
 #
-# The work per merge then depends on the words that change, not on the text. Read it with `help(course_utils.data.tokenizers.merges)`: it is one page.
+# The work per merge then depends on the words that change, not on the text. Read it in `course_utils/data/tokenizers/merges.py`: it is one page.
 
 # %% id="train"
 start = time.perf_counter()
