@@ -1,4 +1,4 @@
-"""Exercises of lesson 14: shards of a data set, the loss under DDP, the role of a process, the learning rate."""
+"""Exercises of lesson 14: shards of a data set, the learning rate, the loss under DDP, the role of a process."""
 
 import math
 
@@ -150,32 +150,6 @@ EXERCISES = [
     ),
     Exercise(
         "14.2",
-        title="a loss that survives uneven batches",
-        solution=ddp_loss,
-        check=check_ddp_loss,
-        minutes=10,
-        difficulty=3,
-        wrong=[own_mean, forgets_the_division, multiplies_a_mean],
-        hints=[
-            "Write the mean over all images as one fraction. Which part of its numerator does this rank know?",
-            "DDP returns (sum over ranks) / world_size. Multiply by what it is going to divide by.",
-        ],
-    ),
-    Exercise(
-        "14.3",
-        title="which GPU, and who saves?",
-        solution=role_of_process,
-        check=check_role_of_process,
-        minutes=5,
-        difficulty=1,
-        wrong=[device_from_rank, main_from_local_rank, compares_text_with_number],
-        hints=[
-            "Environment variables are text.",
-            "On a second machine with four GPUs, RANK runs from 4 to 7 and LOCAL_RANK from 0 to 3.",
-        ],
-    ),
-    Exercise(
-        "14.4",
         title="the learning rate of a larger batch",
         name="scaled_lr",
         solution=0.4,
@@ -191,5 +165,31 @@ EXERCISES = [
             (0.2, "multiplies by the square root, another rule that is used with Adam, not the linear one asked for"),
         ],
         hints=["How large is the global batch, compared with before?", "Linear: as many times the learning rate."],
+    ),
+    Exercise(
+        "14.3",
+        title="a loss that survives uneven batches",
+        solution=ddp_loss,
+        check=check_ddp_loss,
+        minutes=10,
+        difficulty=3,
+        wrong=[own_mean, forgets_the_division, multiplies_a_mean],
+        hints=[
+            "Write the mean over all images as one fraction. Which part of its numerator does this rank know?",
+            "DDP returns (sum over ranks) / world_size. Multiply by what it is going to divide by.",
+        ],
+    ),
+    Exercise(
+        "14.4",
+        title="which GPU, and who saves?",
+        solution=role_of_process,
+        check=check_role_of_process,
+        minutes=5,
+        difficulty=1,
+        wrong=[device_from_rank, main_from_local_rank, compares_text_with_number],
+        hints=[
+            "Environment variables are text.",
+            "On a second machine with four GPUs, RANK runs from 4 to 7 and LOCAL_RANK from 0 to 3.",
+        ],
     ),
 ]

@@ -427,6 +427,7 @@ ax_loss, ax_gap = viz.new_axes((10, 4), num_columns=2)
 curves = {"one process": alone_same_deck["losses"], "DDP": np.mean([r["losses"] for r in ranks], axis=0)}
 viz.lines(curves, xlabel="step", ylabel="loss (nats per image)", title="DDP trains the same model", ax=ax_loss)
 ax_loss.get_lines()[0].set(linewidth=6, alpha=0.35)  # wide, so that it is seen behind DDP's
+legend = ax_loss.legend(frameon=False)
 gaps = {}
 for name, run in [("DDP", ranks), ("without all-reduce", apart)]:
     gap = np.abs(np.mean([r["losses"] for r in run], axis=0) - alone_same_deck["losses"])
@@ -445,12 +446,12 @@ legend = ax_gap.legend(frameon=False, loc="center right")
 # DDP stays below 0.00001 <!-- claim: same_deck["losses"] < 1e-5; gpu: < 0.1 --> throughout, at the resolution of float32 (steps with equal losses are drawn at 10⁻⁹). The control starts at the same loss, leaves after the first update, and its weights end 0.08 <!-- claim: apart_difference["weights"] ~= 0.08 ± 0.03; smoke: > 0.001; gpu: > 0.01 --> away:
 # more than 1,000 <!-- claim: apart_difference["weights"] / same_deck["weights"] > 1000; gpu: > 1 --> times as far as DDP. Its two ranks have become two different models. The loss alone would not have told you: it looks perfectly healthy on both.
 
-# %% [markdown] id="ex4-intro"
-# ### Exercise 14.4
+# %% [markdown] id="ex2-intro"
+# ### Exercise 14.2
 # A program trains with plain SGD, `lr=0.1` and `DataLoader(batch_size=64)`. You start it unchanged with DDP on **4** ranks. Gradients are averaged, so a single step is about as long as before, but an epoch has a quarter of the steps. Following the
 # *linear scaling rule* (Goyal et al., section 2.1), which learning rate should you set? (To change nothing at all, you would set `batch_size=16` instead.)
 
-# %% id="ex4" exercise="14.4"
+# %% id="ex2" exercise="14.2"
 
 # %% [markdown] id="traffic-intro"
 # ## 6. What travels, and when
@@ -507,8 +508,8 @@ for name, messages in sent.items():
 #
 # Accumulating over four micro-steps without `no_sync` sends everything 4 <!-- claim: sum(sent["4 micro-steps"]) / sum(sent["default"]) == 4 --> times; with it, the factor is 1 <!-- claim: sum(sent["4 micro-steps, no_sync"]) / sum(sent["default"]) == 1 -->. The result is the same; three of the four exchanges were wasted.
 #
-# What crosses the wire depends on the algorithm: a ring all-reduce makes each of $R$ ranks send $2\frac{R-1}{R}$ times that many bytes (lesson 11 builds one). `DataParallel` sends more than $4 \times$ parameters to *and* from each
-# further GPU, all through GPU 0, and overlaps nothing.
+# What crosses the wire depends on the algorithm: a ring all-reduce makes each of $R$ ranks send $2\frac{R-1}{R}$ times that many bytes (lesson 11 builds one). `DataParallel` sends more: all weights to each further GPU, all gradients
+# back, everything through GPU 0.
 
 # %% [markdown] id="uneven-intro"
 # ## 7. The mean of means
@@ -518,11 +519,11 @@ for name, messages in sent.items():
 #
 # By hand: losses 1, 1, 1 on rank 0 and 5 on rank 1. The mean is 8/4 = 2. The mean of means is (1 + 5)/2 = 3.
 
-# %% [markdown] id="ex2-intro"
-# ### Exercise 14.2
+# %% [markdown] id="ex3-intro"
+# ### Exercise 14.3
 # Repair it without touching DDP: DDP will add up the gradients of all ranks and divide by `world_size`, that is fixed. Which loss should each rank differentiate, so that the outcome is the mean over *all* examples? (In lesson 12, TensorFlow *summed*, so the answer differed.)
 
-# %% id="ex2" exercise="14.2"
+# %% id="ex3" exercise="14.3"
 
 # %% [markdown] id="uneven-run-intro"
 # Does it hold in a real run? Two ranks with batches of 60 and 4 images, once with the usual mean and once with the repaired loss, against one process with all 64. (The module imports the course's version of the function you have just written.)
@@ -683,16 +684,16 @@ print(f"measured on {num_cores()} cores")
 # We ran the first of these. The others need GPUs and machines that this notebook does not have; lesson 17 goes there. With several machines, a process needs two numbers to know its place. `RANK` counts through the whole job. `LOCAL_RANK` starts
 # from 0 on each machine.
 
-# %% [markdown] id="ex3-intro"
-# ### Exercise 14.3
+# %% [markdown] id="ex4-intro"
+# ### Exercise 14.4
 # Write the function that each process calls first: which GPU is mine, and am I the one that saves the checkpoint? The popular mistake works on one machine and fails on the first day with two.
 
-# %% id="ex3" exercise="14.3"
+# %% id="ex4" exercise="14.4"
 
-# %% [markdown] id="ex3-use-intro"
+# %% [markdown] id="ex4-use-intro"
 # Two machines with four GPUs each; this is what all eight processes find out about themselves:
 
-# %% id="ex3-use"
+# %% id="ex4-use"
 for rank in range(8):
     environment = {"RANK": str(rank), "LOCAL_RANK": str(rank % 4), "WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "4"}
     device, is_main = role_of_process(environment)
