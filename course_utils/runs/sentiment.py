@@ -16,6 +16,7 @@ import random
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -29,7 +30,7 @@ from course_utils.config import TrainConfig
 from course_utils.data.batches import LengthBatches
 from course_utils.data.sentiment import CLASS_NAMES, Split, Tweet, load_tweets, split_tweets
 from course_utils.models.classifier import BertClassifier, TopLayers, freeze, lower_states
-from course_utils.models.tfidf import tfidf_logistic
+from course_utils.models.tfidf import sparse_logistic, tfidf_features
 from course_utils.runs import FOLDER
 from course_utils.training.evaluate import predict_logits
 from course_utils.training.loop import train
@@ -85,17 +86,17 @@ def measure(method: str, num_labels: int, seed: int, split: Split) -> dict:
 
 def run_tfidf(labelled: list[Tweet], split: Split, seed: int) -> np.ndarray:
     """TF-IDF with the penalty that is best on the validation tweets."""
-    vectorizer = tfidf_logistic()[0].fit([tweet.text for tweet in labelled])
+    vectorizer = tfidf_features().fit([tweet.text for tweet in labelled])
     parts = {"train": labelled, "validation": split.validation, "test": split.test}
     features = {part: vectorizer.transform([tweet.text for tweet in tweets]) for part, tweets in parts.items()}
-    return choose_penalty(features, labelled, split)
+    return choose_penalty(sparse_logistic, features, labelled, split)
 
 
 def run_frozen(labelled: list[Tweet], split: Split, seed: int) -> np.ndarray:
     """Logistic regression on the mean of BERT's last states, which stays as it came."""
     parts = {"train": labelled, "validation": split.validation, "test": split.test}
     features = {part: frozen_features(tuple(tweets)) for part, tweets in parts.items()}
-    return choose_penalty(features, labelled, split)
+    return choose_penalty(lambda c: LogisticRegression(C=c, max_iter=2_000), features, labelled, split)
 
 
 @functools.lru_cache(maxsize=3)
@@ -105,10 +106,10 @@ def frozen_features(tweets: tuple[Tweet, ...]) -> np.ndarray:
     return batched.restore(lower_states(load_model(0).encoder, batched, 0)[1]).numpy()
 
 
-def choose_penalty(features: dict, labelled: list[Tweet], split: Split) -> np.ndarray:
+def choose_penalty(make_model: Callable, features: dict, labelled: list[Tweet], split: Split) -> np.ndarray:
     """The test predictions of the logistic regression that is best on the validation tweets."""
     labels, wanted = ([tweet.label for tweet in tweets] for tweets in (labelled, split.validation))
-    models = [LogisticRegression(C=penalty, max_iter=2_000).fit(features["train"], labels) for penalty in PENALTIES]
+    models = [make_model(penalty).fit(features["train"], labels) for penalty in PENALTIES]
     best = max(models, key=lambda model: accuracy(wanted, model.predict(features["validation"])))
     return best.predict(features["test"])
 

@@ -8,7 +8,7 @@ from transformers import BertConfig, BertModel
 
 from course_utils.data.batches import LengthBatches
 from course_utils.models.classifier import BertClassifier, TopLayers, freeze, lower_states
-from course_utils.models.tfidf import tfidf_logistic
+from course_utils.models.tfidf import sparse_logistic, tfidf_features
 from course_utils.training.evaluate import predict_logits
 
 
@@ -73,5 +73,6 @@ def test_frozen_parameters_get_no_gradient_and_a_wrong_layer_is_refused(model):
 
 def test_the_baseline_learns_words_and_word_pieces():
     texts = ["good", "great day", "bad", "awful day", "goood", "so baaad"] * 3
-    baseline = tfidf_logistic().fit(texts, [1, 1, 0, 0, 1, 0] * 3)
-    assert baseline.predict(["good day", "bad day", "gooood"]).tolist() == [1, 0, 1]
+    features = tfidf_features().fit(texts)
+    baseline = sparse_logistic().fit(features.transform(texts), [1, 1, 0, 0, 1, 0] * 3)
+    assert baseline.predict(features.transform(["good day", "bad day", "gooood"])).tolist() == [1, 0, 1]
