@@ -47,7 +47,7 @@ def one_share(replica_loss, piece: np.ndarray, num_images: int) -> float:
 def check_gradient(replica_loss, losses: np.ndarray) -> None:
     """The gradient with respect to each loss is 1 / global count, in a traced function as in real training."""
 
-    @tf.function
+    @tf.function(autograph=False)  # as inside `strategy.run`; AutoGraph would translate `float(...)` silently
     def gradient(values):
         with tf.GradientTape() as tape:
             tape.watch(values)
