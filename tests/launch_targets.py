@@ -21,7 +21,7 @@ def sum_of_ranks(offset: float = 0.0) -> tuple[int, float]:
 
 def surroundings() -> dict:
     """What a rank finds around it."""
-    names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "COURSE_TEST")
+    names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "COURSE_TEST")
     return {
         "env": {name: os.environ.get(name) for name in names},
         "cwd": os.getcwd(),

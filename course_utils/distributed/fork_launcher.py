@@ -19,7 +19,6 @@ from course_utils.distributed.run_folder import RunFolder
 from course_utils.errors import EnvironmentProblem
 
 KILL_WAIT_S = 10  # a killed process ends at once; a hung disk or debugger must not hang the notebook
-HOST = "127.0.0.1"
 
 
 class ServerConnection:
@@ -119,25 +118,15 @@ class ForkedRanks:
         self.codes: dict[int, int] = {}  # rank -> exit code, minus the signal's number if one killed it
 
     def __enter__(self) -> "ForkedRanks":
-        from torch.distributed import TCPStore
-
         _one_at_a_time.acquire()
         try:
-            # The store lives here and takes a free port itself: nobody can take that port between choosing and using.
-            self.store = TCPStore(HOST, 0, is_master=True, wait_for_workers=False)
-            rendezvous = {
-                "MASTER_ADDR": HOST,
-                "MASTER_PORT": str(self.store.port),
-                "TORCHELASTIC_USE_AGENT_STORE": "True",  # rank 0 shall connect, not open a second store
-                "TORCHELASTIC_RESTART_COUNT": "0",
-            }
             self.server = _connection(self.env)
             self.server.send(
                 {
                     "do": "start",
                     "folder": str(self.folder.path),
                     "world_size": self.world_size,
-                    "env": self.env | rendezvous,
+                    "env": self.env,
                     "cwd": os.getcwd(),
                 }
             )
@@ -150,7 +139,6 @@ class ForkedRanks:
         try:
             self._stop()
         finally:
-            del self.store
             _one_at_a_time.release()
 
     def wait(self, seconds: float) -> bool:

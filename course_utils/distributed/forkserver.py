@@ -17,8 +17,9 @@ import sys
 from course_utils.distributed.run_folder import Failure, RunFolder
 from course_utils.distributed.worker import die_with_parent, run_rank
 
+SAFE_GROUPS = "course_utils.distributed.safe_groups"
 # torch._dynamo is what the first optimizer a process makes would import, for a second.
-PRELOAD = ("torch", "torch.distributed", "torch.nn.parallel", "torch.utils.data", "torch._dynamo")
+PRELOAD = ("torch", "torch.distributed", "torch.nn.parallel", "torch.utils.data", "torch._dynamo", SAFE_GROUPS)
 
 
 class Server:

@@ -47,8 +47,8 @@ def launch(
 
     `target` is a function of an importable module (in a notebook: one saved with `%%module`), or its name in the form
     "module:name". Each rank finds the default process group ready (gloo; NCCL beside it where every rank has its own
-    GPU), unless `init_group=False`: then the function joins it itself, as a plain script does. RANK, WORLD_SIZE,
-    LOCAL_RANK, MASTER_ADDR and MASTER_PORT are set either way. `via="fork"` takes 0.1 s after the first time;
+    GPU), unless `init_group=False`: then the function joins it itself, as a plain script does. RANK, WORLD_SIZE
+    and LOCAL_RANK are set either way. `via="fork"` takes 0.1 s after the first time;
     `via="torchrun"` is PyTorch's launcher, takes seconds and prints the command. What ranks print appears afterwards,
     in rank order.
 
@@ -100,6 +100,7 @@ def rank_environment() -> dict[str, str]:
         "GLOO_SOCKET_IFNAME", "lo" if sys.platform == "linux" else "lo0"
     )  # names of laptops often resolve badly
     env.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    env.setdefault("RES_OPTIONS", "timeout:1 attempts:1")  # torchrun asks for names that it only logs: do not wait long
     # Where a target asks for more threads: waiting ones sleep. Spinning, they lose a factor of 5 to 20 on a busy core.
     env.setdefault("GOMP_SPINCOUNT", "0")
     # Last, so that whatever comes first on the path stays first.

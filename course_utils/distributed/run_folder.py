@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 FOLDER_VARIABLE = "COURSE_RUN_FOLDER"  # tells a rank started by torchrun where its launcher listens
+MACHINERY = ("worker.py", "forkserver.py", "run_folder.py", "safe_groups.py")
 # Frames of our own machinery are left out of what a learner reads.
-INTERNALS = {str(Path(__file__).with_name(name)) for name in ("worker.py", "forkserver.py", "run_folder.py")}
+INTERNALS = {str(Path(__file__).with_name(name)) for name in MACHINERY}
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,6 @@ from course_utils.distributed.run_folder import FOLDER_VARIABLE, Failure, Job, R
 
 PR_SET_PDEATHSIG = 1
 POLL_S = 0.002
-_kept: list[Any] = []
 GROUP_TIMEOUT = datetime.timedelta(minutes=30)
 
 
@@ -40,6 +39,7 @@ def main() -> None:
     if folder := os.environ.get(FOLDER_VARIABLE):
         run_rank(RunFolder(folder), rank)
     job = parse_command_line()
+    prepare_torch()
     call_target(job, find_target(job.target))
     wait_in_group()
     exit_now(0)
@@ -70,6 +70,7 @@ def run_rank(folder: RunFolder, rank: int) -> None:
     try:
         job = folder.read_job()
         kind = "exception"
+        prepare_torch(folder)
         target = find_target(job.target)
         result = call_target(job, target)
         kind = "result"
@@ -103,6 +104,15 @@ def redirect_output(folder: RunFolder, rank: int) -> None:
         faulthandler.register(signal.SIGUSR1, _stack_file, all_threads=True)
 
 
+def prepare_torch(folder: RunFolder | None = None) -> None:
+    """Make process groups safe, before the target's module can take hold of torch's functions."""
+    from course_utils.distributed.safe_groups import keep_groups_alive, meet_through_file
+
+    keep_groups_alive()
+    if folder is not None:  # all ranks are on this machine, and see this folder
+        meet_through_file(folder.path / "store", GROUP_TIMEOUT)
+
+
 def find_target(target: str) -> Callable[..., Any]:
     """The function a "module:name" means, imported here. Raises TargetMissing if there is none."""
     module_name, _, name = target.partition(":")
@@ -121,7 +131,6 @@ def call_target(job: Job, target: Callable[..., Any]) -> Any:
     """Call the target with one thread, inside the default process group unless it wants to make its own."""
     import torch
 
-    keep_groups_alive()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     if job.init_group:
         join_group()
@@ -154,23 +163,6 @@ def wait_in_group() -> None:
     if dist.is_available() and dist.is_initialized():
         with contextlib.suppress(RuntimeError):
             dist.barrier()
-
-
-def keep_groups_alive() -> None:
-    """Let `destroy_process_group` forget a group without running its destructor; the exit that follows frees it.
-
-    gloo's destructor waits for its threads while it holds Python's lock. A thread that is just giving back the last
-    tensor of an all-reduce waits for that lock: a deadlock, seen in 1 of 4 DDP runs with four ranks on two busy cores.
-    """
-    import torch.distributed as dist
-
-    destroy = dist.destroy_process_group
-
-    def destroy_process_group(group=None) -> None:
-        _kept.append(group or dist.group.WORLD)
-        destroy(group)
-
-    dist.destroy_process_group = destroy_process_group
 
 
 def exit_now(code: int) -> None:
