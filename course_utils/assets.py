@@ -18,6 +18,8 @@ TABLE_FILE = Path(__file__).with_name("assets.json")
 MANIFEST = "manifest.json"
 PREPARED_FORMAT = 1  # raised when `fetch` prepares models differently: older prepared folders are then made anew
 MODELS = ("minilm", "smollm2")
+CHECKPOINTS = Path(__file__).with_name("checkpoints")  # what the course trained itself: a folder for each model
+HASHES = "hashes.json"
 
 
 @dataclass(frozen=True)
@@ -95,14 +97,38 @@ def verify_source(name: str) -> None:
     _check_hashes(asset, _installed_files(asset))
 
 
+def shipped_models() -> dict[str, Path]:
+    """The models that the course trained itself and carries in its own package: their names and folders."""
+    return {file.parent.name.replace("_", "-"): file.parent for file in sorted(CHECKPOINTS.glob(f"*/{HASHES}"))}
+
+
+def verify_shipped(name: str) -> Path:
+    """The folder of a shipped model after comparing its files with their recorded hashes.
+
+    Raises EnvironmentProblem with the altered or missing file and what repairs it.
+    """
+    folder = shipped_models()[name]
+    for file, wanted in json.loads((folder / HASHES).read_text(encoding="utf-8")).items():
+        if not (folder / file).is_file() or sha256(folder / file) != wanted:
+            raise EnvironmentProblem(
+                f"model {name!r} is damaged: {folder / file} is missing or was altered. It is part of the course: "
+                "get the file again with `git checkout`, or install the course again."
+            )
+    return folder
+
+
 def model_path(name: str | Path) -> Path:
-    """A folder for `from_pretrained`: of an embedded model ("minilm", "smollm2"), any folder, or a model of the hub.
+    """A folder for `from_pretrained`: of an embedded model, one of the course's own, any folder, or a model of the hub.
+
+    Embedded are "minilm" and "smollm2"; `shipped_models` lists the course's own.
 
     Hub models are looked up in the hub's local cache and never downloaded here.
     Raises EnvironmentProblem naming the `course fetch` command that downloads it.
     """
     if str(name) in MODELS:
         return asset_path(str(name))
+    if str(name) in shipped_models():
+        return shipped_models()[str(name)]
     if Path(name).is_dir():
         return Path(name).resolve()
     return hub_path(str(name))
@@ -122,8 +148,9 @@ def hub_path(name: str, repo_type: str = "model") -> Path:
             _check_model_folder(name, folder)
         return folder
     except HFValidationError as error:
+        known = ", ".join([*MODELS, *shipped_models()])
         raise UserError(
-            f"{name!r} is neither an embedded model ({', '.join(MODELS)}), an existing folder, nor a hub name "
+            f"{name!r} is neither an embedded model ({known}), an existing folder, nor a hub name "
             f"such as 'bert-base-uncased'. Correct the name, or the path ({error})."
         ) from error
     except LocalEntryNotFoundError as error:
