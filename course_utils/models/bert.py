@@ -15,8 +15,9 @@ from torch import nn
 
 from course_utils.config import require
 from course_utils.models.attention import EncoderBlock
-from course_utils.models.bert_config import IGNORED_LABEL, BertConfig, check_inputs, check_labels
+from course_utils.models.bert_config import BertConfig, check_inputs
 from course_utils.models.bert_weights import Pretrained
+from course_utils.models.inputs import IGNORED_LABEL, check_labels
 
 
 class BertOutput(NamedTuple):

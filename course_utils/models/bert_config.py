@@ -8,9 +8,7 @@ from dataclasses import dataclass, fields
 import torch
 
 from course_utils.config import require
-
-IGNORED_LABEL = -100  # what cross_entropy, and everybody since, leaves out of a loss
-INTEGER_TYPES = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+from course_utils.models.inputs import boolean_mask, check_labels
 
 
 @dataclass(frozen=True)
@@ -64,29 +62,4 @@ def check_inputs(
     check_labels(input_ids, input_ids.shape, config.vocab_size, "input_ids")
     if token_type_ids is not None:
         check_labels(token_type_ids, input_ids.shape, config.num_token_types, "token_type_ids")
-    if attention_mask is None or attention_mask.dtype == torch.bool:
-        mask = attention_mask
-        if mask is not None and mask.shape != input_ids.shape:
-            check_labels(mask.long(), input_ids.shape, 2, "attention_mask")
-        return mask
-    check_labels(attention_mask, input_ids.shape, 2, "attention_mask")
-    return attention_mask.bool()
-
-
-def check_labels(ids: torch.Tensor, shape: torch.Size, limit: int, name: str, ignored: int | None = None) -> None:
-    """Raise ValueError unless `ids` are whole numbers of this shape from 0 to below `limit` (or `ignored`)."""
-    if ids.shape != shape:
-        raise ValueError(f"{name} must have shape {tuple(shape)}; got {tuple(ids.shape)}.")
-    if ids.dtype not in INTEGER_TYPES:
-        raise ValueError(f"{name} must hold whole numbers (torch.long); got {ids.dtype}.")
-    wrong = (ids < 0) | (ids >= limit)
-    if ignored is not None:
-        wrong &= ids != ignored
-    if bool(wrong.any()):
-        where = tuple(wrong.nonzero()[0].tolist())
-        allowed = f"0 to {limit - 1}" + (
-            f", or {ignored} where there is nothing to predict" if ignored is not None else ""
-        )
-        raise ValueError(
-            f"{name} must be from {allowed}; got {ids[where].item()} at {where}. Was it made by another tokenizer?"
-        )
+    return boolean_mask(attention_mask, input_ids.shape)

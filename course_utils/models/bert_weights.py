@@ -3,18 +3,14 @@
 Reads safetensors only, never pickles. Every tensor must be there, fit, and have a place: what does not is named.
 """
 
-import json
-import os
-import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import nn
 
 from course_utils.errors import UserError
+from course_utils.models import checkpoints
 from course_utils.models.bert_config import BertConfig
 
 CONFIG_NAMES = {  # ours: theirs
@@ -117,11 +113,7 @@ def fitting_tensors(model: nn.Module, file: dict[str, torch.Tensor], folder: Pat
             problems += misshaped(pieces, parameter)
             state[our_name] = joined(pieces.values())
     problems += extra(file, used)
-    if problems:
-        raise UserError(
-            f"the weights in {folder} do not fit their config.json: {listed(problems)}. "
-            "Take weights and configuration of the same model, with the heads that this class needs."
-        )
+    checkpoints.refuse_misfits(problems, folder)
     return state
 
 
@@ -154,21 +146,10 @@ def extra(file: dict[str, torch.Tensor], used: set[str]) -> list[str]:
     return [f"unexpected {name}" for name in file if name not in used and not name.startswith((*IGNORED, *heads))]
 
 
-def listed(problems: list[str], most: int = 6) -> str:
-    """The problems in one line, the first few of them by name."""
-    more = f", and {len(problems) - most} more" if len(problems) > most else ""
-    return ", ".join(problems[:most]) + more
-
-
 def read_config(folder: Path) -> BertConfig:
     """config.json in our words. Raises UserError for a file that is missing, broken, or of another kind of model."""
-    path = folder / "config.json"
-    try:
-        theirs = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{path} cannot be read as JSON ({error}). Point to a folder made by `save_pretrained`."
-        ) from error
+    path = folder / checkpoints.CONFIG
+    theirs = checkpoints.read_json(path)
     rules = {"model_type": "bert", "hidden_act": "gelu", "position_embedding_type": "absolute", "is_decoder": False}
     for key, only in rules.items():
         if theirs.get(key, only) != only:
@@ -179,42 +160,20 @@ def read_config(folder: Path) -> BertConfig:
 
 def read_tensors(folder: Path) -> dict[str, torch.Tensor]:
     """Every tensor of model.safetensors under transformers' newest names, without the prefix `bert.`."""
-    path = folder / "model.safetensors"
-    if not path.is_file():
-        raise UserError(
-            f"{folder} holds no model.safetensors; the course reads no other format. Convert it, or choose another."
-        )
-    try:
-        return newest_names(path)
-    except SafetensorError as error:
-        raise UserError(f"{path} is damaged ({error}). Fetch or copy it again.") from error
-
-
-def newest_names(path: Path) -> dict[str, torch.Tensor]:
-    """The tensors of one file, names brought up to date."""
     tensors = {}
-    with safe_open(path, "pt") as file:
-        for name in file.keys():  # noqa: SIM118 (no mapping: only keys() lists the names)
-            short = name.removeprefix("bert.")
-            for old, new in OLD_ENDINGS.items():
-                short = short.removesuffix(old) + new if short.endswith(old) else short
-            tensors[short] = file.get_tensor(name)
+    for name, tensor in checkpoints.read_tensors(folder).items():
+        short = name.removeprefix("bert.")
+        for old, new in OLD_ENDINGS.items():
+            short = short.removesuffix(old) + new if short.endswith(old) else short
+        tensors[short] = tensor
     return tensors
 
 
 def save(model: nn.Module, config: BertConfig, folder: str | Path) -> None:
     """Write config.json and model.safetensors, also for transformers; each appears whole or not at all."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     theirs = {name: getattr(config, ours) for ours, name in CONFIG_NAMES.items()}
     theirs |= {"model_type": "bert", "hidden_act": "gelu", "attention_probs_dropout_prob": config.dropout}
-    write_whole(
-        folder / "model.safetensors", lambda path: save_file(their_tensors(model.state_dict()), path, {"format": "pt"})
-    )
-    write_whole(
-        folder / "config.json",
-        lambda path: Path(path).write_text(json.dumps(theirs, indent=2) + "\n", encoding="utf-8"),
-    )
+    checkpoints.write_model(folder, their_tensors(model.state_dict()), theirs)
 
 
 def their_tensors(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -228,14 +187,3 @@ def their_tensors(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
             prefix + name: part.detach().cpu().contiguous().clone() for name, part in zip(names, parts, strict=True)
         }
     return found
-
-
-def write_whole(target: Path, write: Callable[[str], None]) -> None:
-    """Write beside the target, then rename."""
-    handle, temporary = tempfile.mkstemp(dir=target.parent, suffix=".tmp")
-    os.close(handle)
-    try:
-        write(temporary)
-        os.replace(temporary, target)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
