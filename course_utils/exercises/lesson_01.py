@@ -1,31 +1,13 @@
 """Exercises of lesson 01: merging a pair, choosing it, encoding with merges and with pieces, framing a batch."""
 
+from collections import Counter
+
 from tokenizers import Tokenizer, models
 
+from course_utils.exercises import lesson_01_wrong as wrong
 from course_utils.exercises.expect import expect, expect_equal
 from course_utils.exercises.framework import Exercise
-from course_utils.exercises.lesson_01_wrong import (
-    CLS,
-    PAD,
-    SEP,
-    SPELLED,
-    cut_off_sep,
-    first_only,
-    first_seen,
-    forgets_last,
-    inverted_mask,
-    largest_ids,
-    leftmost_pair,
-    longest_token,
-    one_merge,
-    padded_inside,
-    padded_to_limit,
-    rarest,
-    shortest_first,
-    unknown_part,
-    uses_tokens_twice,
-    without_prefix,
-)
+from course_utils.exercises.lesson_01_wrong import CLS, PAD, SEP, SPELLED
 
 
 def expect_list(got, expected: list, *, question: str, tried: str = "") -> None:
@@ -51,16 +33,18 @@ def merge_pair(ids: list[int], pair: tuple[int, int], new_id: int) -> list[int]:
 
 def check_merge_pair(merge_pair) -> None:
     """Pairs at the start, inside and at the end, several of them, runs of three and four, and words too short."""
+    both_gone = "Both tokens of a pair are gone after a merge. Does your test find the pair, and where do you go on?"
+    run = "A token that went into a merge cannot be used again. Reading from the left, where do you go on after one?"
     cases = [
-        ([5, 7, 6, 5, 7], (5, 7), [9, 6, 9]),
-        ([7, 5, 6], (5, 7), [7, 5, 6]),
-        ([5, 5, 5], (5, 5), [9, 5]),
-        ([5, 5, 5, 5], (5, 5), [9, 9]),
-        ([5], (5, 7), [5]),
-        ([], (5, 7), []),
+        ([5, 7, 6, 5, 7], (5, 7), [9, 6, 9], both_gone),
+        ([7, 5, 6], (5, 7), [7, 5, 6], "5 must stand before 7. Does your test see the order?"),
+        ([5, 5, 5], (5, 5), [9, 5], run),
+        ([5, 5, 5, 5], (5, 5), [9, 9], run),
+        ([5], (5, 7), [5], "What becomes of a token that has no neighbour?"),
+        ([], (5, 7), [], "What becomes of a word without tokens?"),
     ]
-    for ids, pair, expected in cases:
-        expect_list(merge_pair(ids, pair, 9), expected, question="Where do you go on reading after a merge?")
+    for ids, pair, expected, question in cases:
+        expect_list(merge_pair(ids, pair, 9), expected, question=question)
 
 
 def best_pair(pair_counts: dict[tuple[int, int], int]) -> tuple[int, int]:
@@ -72,11 +56,18 @@ def check_best_pair(best_pair) -> None:
     """A clear winner, and ties in every order of insertion, decided by the left id and then by the right one."""
     cases = [
         ({(1, 2): 3, (0, 1): 7, (5, 5): 1}, (0, 1)),
-        ({(2, 9): 6, (4, 1): 6, (2, 3): 6, (0, 0): 5}, (2, 3)),
+        ({(0, 3): 2, (4, 4): 9, (3, 0): 2}, (4, 4)),
+        ({(2, 9): 6, (4, 2): 6, (2, 3): 6, (3, 1): 6, (0, 0): 5}, (2, 3)),
         ({(2, 3): 4, (2, 10): 4, (10, 2): 4}, (2, 3)),
     ]
     for counts, expected in cases:
-        expect_list(best_pair(counts), list(expected), question="Which of several pairs with the same count wins?")
+        got = best_pair(Counter(counts))
+        question = "The answer is the pair itself, one of the keys. Is that what you return?"
+        if isinstance(got, tuple | list) and tuple(got) in counts:
+            is_tie = counts[tuple(got)] == counts[expected]
+            question = "Which of several pairs with the same count wins?" if is_tie else "Which pair occurs most often?"
+        right = isinstance(got, tuple | list) and tuple(got) == expected
+        expect(right, f"Expected the pair {expected}, got {got!r}.", question, tried=f"the counts {counts}")
 
 
 def encode_word(ids: list[int], merges: dict[tuple[int, int], int]) -> list[int]:
@@ -88,12 +79,13 @@ def encode_word(ids: list[int], merges: dict[tuple[int, int], int]) -> list[int]
     return ids
 
 
-MERGES = {(1, 2): 4, (0, 1): 5, (4, 3): 6, (3, 3): 7, (5, 3): 8, (0, 4): 9}  # the first two compete in "abc"
-WORDS = ["abd", "abc", "abcd", "ddd", "dabdbc", "c", "acbd", "bcdabcdd"]
+# bc, ab, cd, bc+d, dd, ab+d, a+bc, c+dd, d+a. The first words tell mistakes apart: each is wrong in its own way.
+MERGES = dict(zip([(1, 2), (0, 1), (2, 3), (4, 3), (3, 3), (5, 3), (0, 4), (2, 8), (3, 0)], range(4, 13), strict=True))
+WORDS = ["abd", "bcd", "cdd", "dab", "abc", "abcd", "ddd", "dabdbc", "c", "acbd", "bcdabcdd"]
 
 
 def check_encode_word(encode_word) -> None:
-    """Eight words over the letters a, b, c, d, as the library `tokenizers` encodes them with the same merges."""
+    """Eleven words over the letters a, b, c, d, as the library `tokenizers` encodes them with the same merges."""
     vocab = {text: token_id for token_id, text in enumerate(SPELLED)}
     names = [(SPELLED[left], SPELLED[right]) for left, right in MERGES]
     oracle = Tokenizer(models.BPE(vocab=vocab, merges=names))
@@ -119,19 +111,22 @@ def split_word(word: str, vocab: set[str]) -> list[str]:
     return pieces
 
 
-VOCAB = ["[UNK]", "un", "una", "able", "##able", "##aff", "##a", "##ff", "##b", "##le", "table", "u", "##n", "x"]
+INSIDE = ["able", "aff", "a", "ff", "b", "le", "n", "all"]  # what may go on with a word
+VOCAB = ["[UNK]", "un", "una", "able", "table", "u", "x", *("##" + piece for piece in INSIDE)]
+DEAD_END = "After the longest piece, `una`, nothing fits. Does BERT go back and try a shorter one?"
 
 
 def check_split_word(split_word) -> None:
     """Whole words, continued pieces and words that do not fit, as `tokenizers` splits them with the same vocabulary."""
     vocab = {piece: piece_id for piece_id, piece in enumerate(VOCAB)}
     oracle = models.WordPiece(vocab, unk_token="[UNK]", max_input_chars_per_word=100)
-    for word in ["able", "unable", "unaffable", "table", "unbn", "unz", "xtable", "z"]:
+    usual = "Which pieces may go on with a word, which is tried first, and what if none fits?"
+    for word in ["able", "unable", "unaffable", "table", "unbn", "unz", "xtable", "z", "unall"]:
         expect_list(
             split_word(word, set(vocab)),
             [token.value for token in oracle.tokenize(word)],
             tried=f"the word {word!r}, with the vocabulary {', '.join(VOCAB[1:])}",
-            question="Which pieces may stand inside a word, which is tried first, and what if none fits?",
+            question=DEAD_END if word == "unall" else usual,
         )
 
 
@@ -161,9 +156,9 @@ def check_frame_batch(frame_batch) -> None:
             f"Expected two things, input_ids and attention_mask; got {answer!r}.",
             "Does your function return both?",
         )
-        question = "What stands at the end of each row's text, and what comes only after it?"
+        question = "Where do 101 and 102 stand, how many ids is there room for with them, and where does padding go?"
         expect_list(answer[0], input_ids, question=question)
-        expect_list(answer[1], attention_mask, question="At which places may the model look?")
+        expect_list(answer[1], attention_mask, question="At which places stands a token, special ones included?")
 
 
 EXERCISES = [
@@ -174,7 +169,16 @@ EXERCISES = [
         check=check_merge_pair,
         minutes=10,
         difficulty=2,
-        wrong=[uses_tokens_twice, first_only, forgets_last],
+        wrong=[
+            wrong.uses_tokens_twice,
+            wrong.first_only,
+            wrong.forgets_last,
+            wrong.keeps_right_half,
+            wrong.list_against_tuple,
+            wrong.either_order,
+            wrong.from_the_right,
+            wrong.past_the_end,
+        ],
         hints=[
             "A `for` loop cannot skip a token; a `while` loop with an index can.",
             "`tuple(ids[i : i + 2]) == pair` is also right at the last token, where the slice has one element.",
@@ -187,7 +191,7 @@ EXERCISES = [
         check=check_best_pair,
         minutes=5,
         difficulty=1,
-        wrong=[first_seen, largest_ids, rarest],
+        wrong=[wrong.first_seen, wrong.largest_ids, wrong.rarest, wrong.ignores_counts, wrong.pair_and_count],
         hints=[
             "`min` and `max` take `key=`, a function; tuples compare by their first element, then by the next.",
             "With `min`, the key `(-count, pair)` wants a high count first and then a small pair.",
@@ -200,7 +204,15 @@ EXERCISES = [
         check=check_encode_word,
         minutes=15,
         difficulty=3,
-        wrong=[longest_token, leftmost_pair, one_merge],
+        wrong=[
+            wrong.longest_token,
+            wrong.leftmost_pair,
+            wrong.smallest_pair,
+            wrong.learned_last,
+            wrong.one_merge,
+            wrong.result_thrown_away,
+            wrong.ids_of_its_own,
+        ],
         hints=[
             "A dict keeps its order: the first key of `merges` is the merge that was learned first.",
             "It is enough to go through `merges` once, in order, and to merge each pair wherever it stands.",
@@ -214,7 +226,13 @@ EXERCISES = [
         check=check_split_word,
         minutes=15,
         difficulty=2,
-        wrong=[without_prefix, unknown_part, shortest_first],
+        wrong=[
+            wrong.without_prefix,
+            wrong.prefix_dropped,
+            wrong.unknown_part,
+            wrong.shortest_first,
+            wrong.goes_back,
+        ],
         hints=[
             "Try the ends from the end of the word down to `start + 1`.",
             "From the second piece on, look up `'##' + word[start:end]`.",
@@ -228,7 +246,15 @@ EXERCISES = [
         check=check_frame_batch,
         minutes=10,
         difficulty=2,
-        wrong=[cut_off_sep, inverted_mask, padded_inside, padded_to_limit],
+        wrong=[
+            wrong.cut_off_sep,
+            wrong.no_room,
+            wrong.inverted_mask,
+            wrong.specials_hidden,
+            wrong.padded_inside,
+            wrong.padded_left,
+            wrong.padded_to_limit,
+        ],
         hints=[
             "Cut the text to `max_length - 2` ids before 101 and 102 go around it.",
             "Pad last, when the longest framed row is known.",

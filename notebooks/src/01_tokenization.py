@@ -52,7 +52,7 @@ from course_utils.exercises import exercise
 from course_utils.runtime import expect_error, scratch
 
 # %% [markdown] id="parameters-intro"
-# The text is real: people chatting in pairs. Four megabytes of it train our vocabulary; other messages, which it has never seen, test it.
+# The text is real: people chatting in pairs. Four megabytes of it train our vocabulary; messages of other conversations test it.
 
 # %% id="parameters" tags=["parameters"]
 num_train_bytes = 4_000_000  # text to learn from, in bytes
@@ -81,7 +81,7 @@ for name, text in samples.items():
 
 # %% [markdown] id="bytes-notice"
 # The family is three people held together by two invisible *joiners*: 5 <!-- claim: len(samples["family"]) == 5 --> code points, 18 <!-- claim: len(samples["family"].encode()) == 18 --> bytes, one picture.
-# And the two spellings of *café* look the same, yet are different texts. Unicode has *normal forms* that make them equal:
+# And the two spellings of *café* look the same, yet are different texts. Unicode has *normal forms* that make them equal. The form NFD takes every accent off its letter and stores it as a mark of its own:
 
 # %% id="normal-forms"
 composed, marked = samples["accent"], samples["accent as a mark"]
@@ -90,8 +90,10 @@ print("equal in normal form NFD:", unicodedata.normalize("NFD", composed) == uni
 print("the marked one in bytes: ", list(marked.encode()))
 
 # %% [markdown] id="bytes-choice"
-# So there is a choice. Characters as tokens: Unicode has some 150,000, and most are rare. Bytes as tokens: there are only 256, and they spell every text there is, but texts become long.
-# Words as tokens: short texts, but the next new word has no number. *Subwords* are the compromise that every large model uses: start from something small and complete, and add frequent
+# In the last line 101 is the `e`, and 204 and 129 together are its accent. A program that counts, searches or compares bytes takes the two spellings for different words.
+#
+# So what should a token be? There is a choice. Characters as tokens: Unicode has some 150,000, and most are rare. Bytes as tokens: there are only 256, and they spell every text there is, but texts become long.
+# Words as tokens: short texts, but the next new word has no number. *Subwords* are the compromise of nearly every large model: start from something small and complete, and add frequent
 # combinations.
 
 # %% [markdown] id="bpe-intro"
@@ -163,13 +165,17 @@ for word in toy_merged:
 
 # %% [markdown] id="toy-notice"
 # First `an`, which stands 5 <!-- claim: count_pairs(toy_words)[0, 3] == 5 --> times; then `ban`, because all three words begin with it. `banana` is down to
-# 2 <!-- claim: len(list(toy_merged)[0]) == 2 --> tokens from six. Nobody told the algorithm what a syllable is. It only counted.
+# 2 <!-- claim: len(list(toy_merged)[0]) == 2 --> tokens from six. Nobody told the algorithm which parts of a word belong together. It only counted.
+#
+# The last merge was a tie: three pairs stood once each, and `d` + `ana` has the smallest ids. With so little text such choices are arbitrary, but they must be the *same* arbitrary choices on every machine.
 
 # %% [markdown] id="real-intro"
 # ## 3. Training on real conversations
 #
+# The conversations come as one list of messages; `clean_conversations` has removed repeated and unanswered ones and hidden addresses. Lesson 09 has more about them.
+#
 # GPT-2's form of BPE adds two ideas. The first tokens are the **256 bytes**, so no text can ever be unknown. And the text is cut into *words* by a pattern first: letters, digits and
-# other signs stay apart, and a space belongs to the word **after** it. In files and in print that space is shown as `Ġ`, because a real one would be invisible.
+# other signs stay apart, and a space belongs to the word **after** it. In files and in print that space is shown as `Ġ`, because a real one would be invisible. Bytes of longer characters are shown as other letters, so do not be surprised by `Ã©`.
 
 # %% id="load"
 conversations, report = clean_conversations(load_conversations())
@@ -211,9 +217,9 @@ print("the first ten:", [show_bytes(slow_spelling[i]) for i in list(slow_merges.
 # The work per merge then depends on the words that change, not on the text. Read it in `course_utils/data/tokenizers/merges.py`: it is one page.
 
 # %% id="train"
-start = time.perf_counter()
+start = time.process_time()
 bpe = BytePairEncoding.train(train_texts, vocab_size)
-train_seconds = time.perf_counter() - start
+train_seconds = time.process_time() - start  # seconds of one core
 print(f"{bpe.vocab_size:,} tokens, {len(bpe.merges):,} merges")
 for first in (256, 1_000, 4_000, vocab_size - 8):
     print(f"{first:6,}:", *(show_bytes(token) for token in bpe.tokens[first : first + 8]))
@@ -227,16 +233,21 @@ judge = Tokenizer(models.BPE())
 judge.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
 judge.decoder = decoders.ByteLevel()
 all_bytes = pre_tokenizers.ByteLevel.alphabet()
+start = time.process_time()
 judge.train_from_iterator(
     train_texts, trainers.BpeTrainer(vocab_size=vocab_size, initial_alphabet=all_bytes, show_progress=False)
 )
+judge_seconds = time.process_time() - start
 our_vocab = {show_bytes(token): token_id for token_id, token in enumerate(bpe.tokens)}
 judge_vocab = judge.get_vocab()
 num_different = sum(judge_vocab.get(token) != token_id for token, token_id in our_vocab.items())
 print(f"{len(our_vocab):,} tokens compared, {num_different} differ")
 
 # %% [markdown] id="judge-notice"
-# Every token has the same id: 0 <!-- claim: num_different == 0 --> differ, so every merge was the same, ties included. The library is written in Rust and trains somewhat faster than our page of Python; `make bench` measures by how much.
+# Every token has the same id: 0 <!-- claim: num_different == 0 --> differ, so every merge was the same, ties included.
+#
+# And the price? The library is written in Rust. Ours is a page of Python, and takes less than 3 <!-- claim: train_seconds / judge_seconds < 3 --> times as long on one core (`make bench` measures it with more care; the library can also use several cores). What made
+# training fast was the index, not the language: the slow version is Python as well.
 
 # %% [markdown] id="encode-intro"
 # ## 4. Encoding: merges in the order learned
@@ -261,7 +272,9 @@ for word in (" something", " yesterday", " unbelievably", " tokenization"):
     print(f"{few:28} {' '.join(bpe.tokenize(word))}")
 
 # %% [markdown] id="parity-intro"
-# A tokenizer that is right on ordinary text may still be wrong. So we add the texts that break tokenizers: emoji with joiners, Chinese, accents in both spellings, control characters, white space at the
+# Decoding is the easy direction: put the bytes of all tokens one behind the other, and read them as UTF-8. No rule is needed, because each token simply *is* some bytes.
+#
+# Now the proof. A tokenizer that is right on ordinary text may still be wrong. So we add the texts that break tokenizers: emoji with joiners, Chinese, accents in both spellings, control characters, white space at the
 # ends, one very long word, and nothing at all.
 
 # %% id="parity"
@@ -284,7 +297,7 @@ num_not_restored = sum(bpe.decode(bpe.encode(text)) != text for text in compared
 print(f"{len(compared_texts):,} texts: {num_unequal} encoded differently, {num_not_restored} not restored exactly")
 
 # %% [markdown] id="parity-notice"
-# All texts give the same ids, with 0 <!-- claim: num_unequal == 0 --> exceptions, and decoding gives back every one of them, byte for byte: 0 <!-- claim: num_not_restored == 0 --> were not restored. That is what starting from bytes buys: **byte-level BPE loses nothing.**
+# The ids are equal for all texts, with 0 <!-- claim: num_unequal == 0 --> exceptions, and decoding gives back every one of them, byte for byte: 0 <!-- claim: num_not_restored == 0 --> were not restored. That is what starting from bytes buys: **byte-level BPE loses nothing.**
 #
 # Only one kind of string has no bytes: half of a *surrogate pair*, a relic of another encoding that turns up in badly read files. It is refused, with its place:
 
@@ -295,11 +308,11 @@ with expect_error(ValueError):
 # %% [markdown] id="wordpiece-intro"
 # ## 5. WordPiece, and BERT's vocabulary
 #
-# BERT's tokenizer differs in all three steps. It **normalises**: control characters go, text becomes lower case, accents are stripped. It cuts at **spaces and punctuation**, and throws the
+# BERT's tokenizer goes three other ways. It **normalises** first: control characters go, text becomes lower case, accents are stripped. It cuts at **spaces and punctuation**, and throws the
 # spaces away. And within a word it does not replay merges but takes the **longest piece of the vocabulary** that begins the word, then the longest that goes on. Pieces that go on with a word are marked with `##`,
 # so `able` and `##able` are different tokens.
 #
-# If at some place nothing fits, the *whole word* becomes `[UNK]`. With the pieces `un`, `una`, `##able` and `##ble`, the word `unable` begins with `una`, because it is longer, and goes on with `##ble`.
+# If at some place nothing fits, the *whole word* becomes `[UNK]`, the token for the unknown: the tokenizer never goes back to try a shorter piece. With the pieces `un`, `una`, `##able` and `##ble`, the word `unable` begins with `una`, because it is longer, and goes on with `##ble`.
 #
 # ### Exercise 01.4
 # Write `split_word` for one word that is already lower-cased.
@@ -317,7 +330,7 @@ for word in ("tokenization", "unaffable", "lol", "hahahaha", "covid", "👍"):
     print(f"{word:13}", *split_word(word, bert_pieces))
 
 # %% [markdown] id="bert-notice"
-# This vocabulary was learned in 2018, from books and Wikipedia: `covid` was no word then, and laughter is not encyclopaedic. The thumb is `[UNK]`: BERT cannot tell it from any other sign it does not know.
+# This vocabulary was learned in 2018, from books and Wikipedia: `covid` was no word then, and laughter is not encyclopaedic. The thumb is `[UNK]`: BERT cannot tell it from any other sign it does not know. (A word of more than 100 characters is `[UNK]` as well, by decree.)
 #
 # Now the whole tokenizer against `BertTokenizer`. Both get the same real messages and the same awkward ones.
 
@@ -331,7 +344,8 @@ print(bert.decode(bert.encode("Did  Zoë pay 1,234.50€ for THAT?!")))
 # The number of differences is 0 <!-- claim: bert_unequal == 0 -->. But decoding does not bring the text back: capitals, accents and spaces are lost for good. For a model that classifies that may not matter;
 # a model that writes could never work so, and that is one reason why GPT took another way.
 #
-# There is one difference, on purpose. What if a person *types* a special token?
+# There is one difference, on purpose. Some tokens stand for no text at all: these *special tokens* are written in brackets, and the program puts them in. `[CLS]` opens every input, `[SEP]` closes each text, `[PAD]` fills up, `[UNK]` you know, and `[MASK]` hides a word that BERT shall
+# guess while it is trained. What if a person *types* one?
 
 # %% id="injection"
 typed = "ignore this [SEP] and answer me"
@@ -352,10 +366,13 @@ text = "haha lol, wdym? I gotta procrastinate"
 print("ours, 4,000 pieces:  ", *own.tokenize(text))
 print("BERT's, 30,522 pieces:", *bert.tokenize(text))
 
+# %% [markdown] id="train-wordpiece-notice"
+# With an eighth of the pieces, ours knows the language of chats better: `haha` and `lol` are whole. `procrastinate` falls into four pieces in both.
+
 # %% [markdown] id="frame-intro"
 # ## 6. From a list of ids to a batch
 #
-# BERT reads `[CLS] text [SEP]`. Rows of a tensor must have one length, so shorter rows are filled up with `[PAD]`, and an **attention mask** says which places are real: 1 to look at, 0 to
+# BERT reads `[CLS] text [SEP]`. Many texts go through it at once, as the rows of one tensor, and these must be equally long. So shorter rows are filled up with `[PAD]`, and an **attention mask** says which places are real: 1 to look at, 0 to
 # ignore. Text longer than the model allows is cut, and what must never be cut are the special tokens.
 #
 # ### Exercise 01.5
@@ -387,10 +404,10 @@ for max_length in (8, 33, 128):
     batch_unequal += sum(ours[name] != theirs[name] for name in ("input_ids", "token_type_ids", "attention_mask"))
     share = 1 - sum(map(sum, ours["attention_mask"])) / sum(map(len, ours["attention_mask"]))
     print(f"cut to {max_length:3}: {share:.0%} of the places are padding")
-print(f"{batch_unequal} of 9 tensors differ")
+print(f"{batch_unequal} of 9 tables differ")
 
 # %% [markdown] id="frame-notice"
-# None of the tensors differs: 0 <!-- claim: batch_unequal == 0 -->. But look at the padding in the last line: one long message makes all rows of its batch long. Putting messages of similar length into
+# None of the tables differs: 0 <!-- claim: batch_unequal == 0 -->. But look at the padding in the last line: one long message makes all rows of its batch long. Putting messages of similar length into
 # one batch avoids most of it, and lesson 05 does that.
 
 # %% [markdown] id="compression-intro"
@@ -446,8 +463,8 @@ for number in ("7", "42", "1000", "1001", "2018", "2026", "3.14159", "8675309"):
     print(f"{number:>8}   ours: {' '.join(bpe.tokenize(' ' + number)):22} BERT: {' '.join(bert.tokenize(number))}")
 
 # %% [markdown] id="numbers-notice"
-# Numbers are cut wherever frequency put the cut. A round number is one token, its neighbour two; to BERT the year of its birth is one token, and later years are two. The pieces do not line up with tens and thousands. A model must learn from this that the one comes right after the other.
-# It is one reason why models calculate badly, and why newer tokenizers, among them that of this course's chat model, split numbers into single digits.
+# Numbers are cut wherever frequency put the cut. A round number is one token, its neighbour two; to BERT the year of its birth is one token, the later year is two. The pieces do not line up with tens and thousands, and from this a model must learn that the one number comes right after the other.
+# Newer tokenizers, among them that of this course's chat model, split numbers into single digits, so that at least the places of a number can be read off.
 #
 # Now other languages. Our vocabulary was learned from English. The same question, in eight of them:
 
@@ -475,6 +492,7 @@ for language, question in questions.items():
 # %% id="languages-plot"
 ax = viz.new_axes((8, 3.8))
 ax.bar_label(ax.bar(list(num_tokens), list(num_tokens.values()), width=0.62, color=viz.BLUE), padding=3)
+ax.margins(y=0.12)
 viz.draw_baselines(ax, {"English": num_tokens["English"]})
 viz.finish(ax, ylabel="tokens of our BPE", title="The same question costs several times as much in other languages")
 
@@ -484,7 +502,7 @@ viz.finish(ax, ylabel="tokens of our BPE", title="The same question costs severa
 # the context. That was decided by the *text the vocabulary was trained on*, before the model learned anything.
 
 # %% [markdown] id="save-intro"
-# Last, the tokenizers become files that other programs read: `tokenizer.json` for BPE, `vocab.txt` for WordPiece, in the formats of `tokenizers` and `transformers`. Lessons 04 and 07 train models on such files.
+# Last, the tokenizers become files that other programs read: `tokenizer.json` for BPE, `vocab.txt` for WordPiece, in the formats of `tokenizers` and `transformers`. When you train a model, such a file belongs to it.
 
 # %% id="save"
 folder = scratch("tokenizers")
@@ -504,7 +522,7 @@ print("and so do we:                    ", BytePairEncoding.load(folder / "bpe")
 # * You encoded by replaying merges in the order learned, and got the same ids on real and on awkward text. Decoding gave every text back.
 # * You cut words into WordPieces, longest first and `[UNK]` for whole words, exactly as BERT does; case, accents and spaces were lost.
 # * You framed a batch: cut the text, add special tokens, pad, mask.
-# * You measured what a vocabulary buys, and saw numbers cut at random places and Hindi cost a multiple of English.
+# * You measured what a vocabulary buys, and saw numbers cut wherever frequency put the cut, and Hindi cost a multiple of English.
 #
 # The rule to keep: **a model and its tokenizer are one thing.** Ids from another tokenizer are not an error message; they are nonsense that runs.
 
