@@ -12,7 +12,9 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "course_utils"
 BASE = {"errors", "paths"}  # every module may import these
-LIBRARY = {"config", "runtime", "assets", "models", "data", "training", "generation", "distributed", "chat", "viz"}
+LIBRARY = {"config", "runtime", "assets", "models", "data", "training", "generation", "distributed", "chat", "viz"} | {
+    "checkpoints"
+}
 
 # What a module (a file, or a folder with all its files) may import of ours, besides itself and BASE.
 ALLOWED = {
@@ -32,6 +34,7 @@ ALLOWED = {
     "distributed": {"config", "runtime", "data", "training"},  # plans arrive as arguments: never `models`
     "colab": set(),
     "chat": {"config", "runtime", "assets", "models", "data", "generation"},
+    "checkpoints": {"assets"},  # folders of trained models, and how they are written
     "runs": LIBRARY,
     "exercises": LIBRARY,
     "magics": {"runtime"},
