@@ -73,6 +73,7 @@ def rows(network: bool = False, hashes: bool = False) -> list[Row]:
         check_state(state_dir()),
         check_accelerator(gpus),
         *(check_asset(name, hashes) for name in assets.table()),
+        check_shipped(),
         check_network(network),
         suggest_profile(gpus, num_cores(), memory_gb()[0]),
     ]
@@ -192,6 +193,17 @@ def check_asset(name: str, hashes: bool = True) -> Row:
     if problem is None:
         return Row(f"asset {name}", OK, f"{asset.title}: {'intact' if hashes else 'complete'}")
     return Row(f"asset {name}", FAIL, problem.split(". ")[0], f"`course fetch {name}`")
+
+
+def check_shipped() -> Row:
+    """The small models that the course trained itself, compared with their hashes (a moment: 10 MB each)."""
+    names = list(assets.shipped_models())
+    problem = next((found for name in names if (found := _problem(lambda n=name: assets.verify_shipped(n)))), None)
+    if problem is None:
+        return Row("own models", OK, f"{', '.join(names) or 'none'}: intact")
+    return Row(
+        "own models", FAIL, problem.split(": ")[0], "`git checkout -- course_utils/checkpoints`, or install again"
+    )
 
 
 def check_network(allowed: bool) -> Row:

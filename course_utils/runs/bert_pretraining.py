@@ -4,7 +4,8 @@
 
 It can be stopped and taken up again: the state lies in the scratch folder. At the end the model, its vocabulary and its
 log replace `course_utils/checkpoints/course_bert`. Lesson 04 shows every part. As in Devlin et al. 2019, appendix A.2,
-most steps read short pairs and the last ones long pairs, which the positions at the end are learned from.
+most steps read short pairs and the last ones long pairs, which the positions at the end are learned from; these in two
+cycles of the learning rate (Loshchilov and Hutter 2017, *SGDR*), since the next sentence was still improving.
 """
 
 import argparse
@@ -31,7 +32,7 @@ from course_utils.training.resume import load_state, save_state
 COMMAND = "python -m course_utils.runs.bert_pretraining"
 LOG_EVERY = 250  # steps between two rows of the log, and between two states on disk
 NUM_VALIDATION_BATCHES = 30
-LONG_PAIRS = {"max_length": 128, "batch_size": 32}  # as many tokens in a step as before
+LONG_PAIRS = {"max_length": 128, "batch_size": 32, "max_lr": 5e-4}  # as many tokens in a step as before
 
 
 @dataclass(frozen=True)
@@ -79,12 +80,13 @@ def main(argv: list[str] | None = None) -> int:
     """Train, or go on training, then export."""
     parser = argparse.ArgumentParser(description="Pretrain the course's small BERT.")
     parser.add_argument("--num-steps", type=int, default=Settings.num_steps, help="steps on short pairs")
-    parser.add_argument("--num-long-steps", type=int, default=4_000, help="steps on long pairs, afterwards")
+    parser.add_argument("--num-long-steps", type=int, nargs="+", default=[2_000, 2_500], help="steps on long pairs")
     parser.add_argument("--folder", type=Path, default=course_bert.FOLDER, help="where the trained model goes")
     args = parser.parse_args(argv)
     runtime.set_threads(2)
     short = Settings(num_steps=args.num_steps)
-    phases = [short, replace(short, **LONG_PAIRS, num_steps=args.num_long_steps)]
+    long = replace(short, **LONG_PAIRS)
+    phases = [short, *(replace(long, num_steps=n, seed=cycle) for cycle, n in enumerate(args.num_long_steps))]
     tokenizer, _, validation = prepare(short)
     torch.manual_seed(short.seed)
     model = BertForPreTraining(short.model_config(tokenizer.vocab_size))
