@@ -30,7 +30,7 @@ from course_utils.training.pretraining import pretrain
 
 COMMAND = "python -m course_utils.runs.bert_starts"
 LOG = course_bert.FOLDER / "starts.json"
-LABEL_COUNTS = {100: (5e-4, 6), 300: (3e-4, 4), 1000: (3e-4, 3), 3000: (3e-4, 2)}  # peak learning rate and epochs
+LABEL_COUNTS = {100: (5e-4, 6), 300: (3e-4, 4), 1000: (3e-4, 3)}  # peak learning rate and epochs
 NUM_SEEDS = 3
 MAX_TOKENS = 48
 ADAPTATION = TrainConfig(max_lr=5e-4)
