@@ -8,6 +8,7 @@ from torch import nn
 from course_utils.exercises import lesson_02_wrong as wrong
 from course_utils.exercises.expect import expect, expect_close, expect_equal
 from course_utils.exercises.framework import Exercise
+from course_utils.exercises.lesson_02_oracles import ONE_HOT, check_hidden, check_sums, expect_shape, slow_weights
 from course_utils.models.attention import (
     make_mask,
     scaled_dot_product_attention,
@@ -37,27 +38,20 @@ def check_mask(make_mask) -> None:
             for query in range(4):
                 for key in range(4):
                     expected[b, 0, query, key] = bool(is_token[b, key]) and (key <= query or not causal)
-        hint = "Which keys may a query see: those up to its own position, itself included?" if causal else ""
-        expect_equal(
-            make_mask(is_token, causal),
-            expected,
-            tried=f"two sequences of 4 tokens and of 2 tokens with 2 of padding, causal={causal}",
-            question=hint or "Rows are queries, columns are keys. Is padding hidden as a key, in its column?",
+        tried = f"two sequences of 4 tokens and of 2 tokens with 2 of padding, causal={causal}"
+        got = make_mask(is_token, causal)
+        whole = (
+            "The whole table is wanted: a row for each query, a column for each key, and 1 in the place of the heads."
         )
-
-
-def slow_weights(q: torch.Tensor, k: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """The weights (B, H, T, S) by loops in float64; a query that sees nothing gets zeros."""
-    B, H, T, K = q.shape
-    weights = torch.zeros(B, H, T, k.shape[2], dtype=torch.float64)
-    for b in range(B):
-        for h in range(H):
-            for t in range(T):
-                seen = [s for s in range(k.shape[2]) if mask[b, 0, t, s]]
-                parts = [math.exp(float(q[b, h, t].double() @ k[b, h, s].double()) / math.sqrt(K)) for s in seen]
-                for s, part in zip(seen, parts, strict=True):
-                    weights[b, h, t, s] = part / sum(parts)
-    return weights
+        expect_shape(got, (2, 1, 4, 4), tried=tried, question=whole)
+        kind = getattr(got, "dtype", torch.bool)
+        expect(kind == torch.bool, f"Expected True and False, got {kind}.", "A mask is boolean.", tried=tried)
+        question = "True is visible, rows are queries, columns are keys. Is padding hidden as a key, in its column?"
+        if causal:
+            question = (
+                "Both rules hold: no padding, and only keys up to the query's own position, itself included. Do they?"
+            )
+        expect_equal(got, expected, tried=tried, question=question)
 
 
 def check_attention(attention) -> None:
@@ -69,9 +63,9 @@ def check_attention(attention) -> None:
     weights = attention(q, k, torch.eye(5).expand(2, 3, 5, 5), mask)  # one-hot values give back the weights
     expect_equal(tuple(weights.shape), (2, 3, 4, 5), tried="q (2, 3, 4, 8), k (2, 3, 5, 8), v (2, 3, 5, 5)")
     check_sums(weights)
-    question = "By what are the scores divided before softmax, and where is the mask True?"
-    tried = "one-hot values, which give back the weights"
-    expect_close(weights, slow_weights(q, k, mask), tried=tried, question=question)
+    check_hidden(weights, mask)
+    question = "What divides the scores before softmax, and is nothing done to the weights after it?"
+    expect_close(weights, slow_weights(q, k, mask), tried=ONE_HOT, question=question)
     expected = slow_weights(q, k, mask) @ v.double()
     expect_close(attention(q, k, v, mask), expected, question="Are the values averaged with the weights?")
     everything = torch.ones_like(mask)
@@ -87,31 +81,18 @@ def check_attention(attention) -> None:
     )
 
 
-def check_sums(weights: torch.Tensor) -> None:
-    """The weights of every query add up to 1; names the first query where they do not."""
-    sums = weights.sum(-1)
-    off = ((sums - 1).abs() > 1e-4).nonzero().tolist()
-    if off:
-        b, h, t = off[0]
-        expect(
-            False,
-            f"For query {t} of batch {b}, head {h}, the five weights add up to {sums[b, h, t]:.2f}; it should be 1.",
-            "Over which dimension does softmax run, and is the mask applied before it?",
-        )
-
-
 def check_split(split_heads) -> None:
     """Head h is a slice of neighbouring entries, at every position, for 1, 3 and 4 heads."""
     for B, T, D, num_heads in [(2, 3, 8, 4), (2, 5, 12, 3), (1, 4, 6, 1)]:
         x = torch.arange(B * T * D, dtype=torch.float32).view(B, T, D)
         K = D // num_heads
         expected = torch.stack([x[..., h * K : (h + 1) * K] for h in range(num_heads)], dim=1)
-        expect_equal(
-            split_heads(x, num_heads),
-            expected,
-            tried=f"B={B}, T={T}, D={D}, {num_heads} heads; x counts 0, 1, 2, ...",
-            question="Do the K numbers of one head and position come from one and the same position of x?",
-        )
+        tried = f"B={B}, T={T}, D={D}, {num_heads} heads; x counts 0, 1, 2, ..."
+        got = split_heads(x, num_heads)
+        order = "The result is (B, H, T, K): heads, then positions, then K = D / H numbers. Which order is yours?"
+        expect_shape(got, (B, num_heads, T, K), tried=tried, question=order)
+        question = "Do the K numbers of one head and position stand side by side in x, at that same position?"
+        expect_equal(got, expected, tried=tried, question=question)
 
 
 def check_positions(sinusoidal_positions) -> None:
@@ -139,12 +120,13 @@ def pre_norm_block(x, attention, feed_forward, norm_1, norm_2):
 
 
 def check_block(pre_norm_block) -> None:
-    """Equal to nn.TransformerEncoderLayer with norm_first=True, and the residual path carries x unchanged."""
+    """The path of x by hand, then equal to nn.TransformerEncoderLayer with norm_first=True; no norm on the path."""
+    check_path(pre_norm_block)
     torch.manual_seed(0)
-    theirs = nn.TransformerEncoderLayer(6, 2, 10, dropout=0.0, batch_first=True, norm_first=True)
+    theirs = nn.TransformerEncoderLayer(4, 2, 10, dropout=0.0, batch_first=True, norm_first=True)
     for parameter in theirs.parameters():
         nn.init.normal_(parameter, std=0.5)
-    x = torch.randn(2, 3, 6)
+    x = torch.randn(1, 3, 4)
     block = [
         lambda h: theirs.self_attn(h, h, h, need_weights=False)[0],
         lambda h: theirs.linear2(theirs.linear1(h).relu()),
@@ -160,8 +142,19 @@ def check_block(pre_norm_block) -> None:
             question="If both parts add nothing, the block should return x itself. Is there a norm on the way through?",
         )
         tried = "the parts of an nn.TransformerEncoderLayer with random weights"
-        question = "Each part reads a normalised copy of what stands on the residual path at that moment. Does it?"
+        question = "norm_1 stands before attention, norm_2 before feed-forward, and attention comes first. Is it so?"
         expect_close(pre_norm_block(x, *block), theirs(x), tried=tried, question=question)
+
+
+def check_path(pre_norm_block) -> None:
+    """With parts that only multiply, the result says which of them x went through."""
+    x = torch.ones(1, 1, 1)
+    got = pre_norm_block(x, lambda h: 10 * h, lambda h: 100 * h, torch.clone, torch.clone)
+    tried = (
+        "x = 1, norms that change nothing, an attention that multiplies by 10, a feed-forward that multiplies by 100"
+    )
+    question = "First x + 10 x = 11; then 11 + 100 · 11 = 1111. Is each part added to what stands on the path?"
+    expect_close(got, torch.full((1, 1, 1), 1111.0), tried=tried, question=question)
 
 
 EXERCISES = [
@@ -188,7 +181,17 @@ EXERCISES = [
         check=check_mask,
         minutes=10,
         difficulty=2,
-        wrong=[wrong.mask_queries, wrong.mask_both, wrong.blind_to_itself, wrong.future_only],
+        wrong=[
+            wrong.mask_queries,
+            wrong.mask_both,
+            wrong.unexpanded,
+            wrong.hidden_is_true,
+            wrong.blind_to_itself,
+            wrong.future_only,
+            wrong.never_causal,
+            wrong.padding_forgotten,
+            wrong.either_rule,
+        ],
         hints=[
             "Which of the two Ts is the key side? Put `is_token` there: `is_token[:, None, None, :]` is (B, 1, 1, T).",
             "`expand(-1, 1, T, T)` repeats it for all queries, `torch.ones(T, T, dtype=torch.bool).tril()` the past.",
@@ -205,8 +208,11 @@ EXERCISES = [
             wrong.softmax_over_queries,
             wrong.scale_by_width,
             wrong.no_scale,
+            wrong.scale_after_softmax,
+            wrong.no_mask,
             wrong.mask_after_softmax,
             wrong.mask_with_zero,
+            wrong.mask_added,
             wrong.mask_turned_round,
             wrong.blind_query_is_nan,
             wrong.blind_query_averages,
@@ -224,7 +230,7 @@ EXERCISES = [
         check=check_split,
         minutes=10,
         difficulty=2,
-        wrong=[wrong.view_only, wrong.no_transpose, wrong.interleaved],
+        wrong=[wrong.view_only, wrong.no_transpose, wrong.interleaved, wrong.width_last, wrong.list_of_heads],
         hints=[
             "First cut the last dimension in two: (B, T, D) becomes (B, T, H, K).",
             "Then swap dimensions with `transpose`; a `view` alone would move numbers between positions.",
@@ -237,7 +243,14 @@ EXERCISES = [
         check=check_positions,
         minutes=15,
         difficulty=3,
-        wrong=[wrong.halves, wrong.half_exponent, wrong.from_one],
+        wrong=[
+            wrong.halves,
+            wrong.half_exponent,
+            wrong.double_exponent,
+            wrong.angle_per_entry,
+            wrong.cosine_first,
+            wrong.from_one,
+        ],
         hints=[
             "Make the angles first: a column of positions (T, 1) divided by a row of D / 2 numbers.",
             "`torch.arange(0, d_model, 2)` is 0, 2, 4, ...: that is 2i already.",
@@ -251,7 +264,18 @@ EXERCISES = [
         check=check_block,
         minutes=10,
         difficulty=2,
-        wrong=[wrong.post_norm, wrong.residual_from_normalised, wrong.parallel, wrong.no_second_residual],
+        wrong=[
+            wrong.post_norm,
+            wrong.norm_at_the_end,
+            wrong.norm_behind_each_part,
+            wrong.residual_from_normalised,
+            wrong.parallel,
+            wrong.no_residual,
+            wrong.no_second_residual,
+            wrong.one_norm_twice,
+            wrong.no_norm,
+            wrong.feed_forward_first,
+        ],
         hints=[
             "Follow the path of x: nothing but two sums may happen to it.",
             "Each part reads a normalised copy: `attention(norm_1(x))`. The second reads what the first has added to.",

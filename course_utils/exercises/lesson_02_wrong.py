@@ -18,6 +18,40 @@ def mask_both(is_token, causal=False):
     return mask & torch.ones_like(mask[0, 0]).tril() if causal else mask
 
 
+def unexpanded(is_token, causal=False):
+    """leaves the queries to broadcasting: good enough for attention, but the whole table is asked for here"""
+    mask = is_token[:, None, None, :]
+    return mask & torch.ones(is_token.shape[1], is_token.shape[1], dtype=torch.bool).tril() if causal else mask
+
+
+def hidden_is_true(is_token, causal=False):
+    """marks what is hidden, as nn.MultiheadAttention does; here True is visible"""
+    return ~right_mask(is_token, causal)
+
+
+def right_mask(is_token, causal):
+    T = is_token.shape[1]
+    mask = is_token[:, None, None, :].expand(-1, 1, T, T)
+    return mask & torch.ones(T, T, dtype=torch.bool).tril() if causal else mask
+
+
+def never_causal(is_token, causal=False):
+    """ignores `causal`, so every query sees the future"""
+    return right_mask(is_token, False)
+
+
+def padding_forgotten(is_token, causal=False):
+    """hides the future and forgets padding when `causal` is set"""
+    everything = torch.ones_like(is_token)
+    return right_mask(everything if causal else is_token, causal)
+
+
+def either_rule(is_token, causal=False):
+    """lets a key be seen if one of the two rules allows it; both must"""
+    mask = right_mask(is_token, False)
+    return mask | right_mask(torch.ones_like(is_token), True) if causal else mask
+
+
 def blind_to_itself(is_token, causal=False):
     """hides each position from itself, so the first one sees nothing"""
     T = is_token.shape[1]
@@ -48,6 +82,24 @@ def no_scale(q, k, v, mask=None):
     """does not divide by the square root of K at all"""
     scores = q @ k.mT
     return (scores if mask is None else scores.masked_fill(~mask, -1e9)).softmax(-1) @ v
+
+
+def scale_after_softmax(q, k, v, mask=None):
+    """divides the weights instead of the scores, so they no longer add up to 1"""
+    scores = q @ k.mT
+    weights = (scores if mask is None else scores.masked_fill(~mask, -1e9)).softmax(-1)
+    return weights / math.sqrt(q.shape[-1]) @ v
+
+
+def no_mask(q, k, v, mask=None):
+    """never uses the mask"""
+    return (q @ k.mT / math.sqrt(q.shape[-1])).softmax(-1) @ v
+
+
+def mask_added(q, k, v, mask=None):
+    """adds the mask to the scores as 0 and 1; only minus infinity would hide a key that way"""
+    scores = q @ k.mT / math.sqrt(q.shape[-1])
+    return (scores if mask is None else scores + mask).softmax(-1) @ v
 
 
 def mask_after_softmax(q, k, v, mask=None):
@@ -98,6 +150,17 @@ def interleaved(x, num_heads):
     return x.view(B, T, D // num_heads, num_heads).permute(0, 3, 1, 2)
 
 
+def width_last(x, num_heads):
+    """puts the heads before the positions and turns each head: (B, H, K, T)"""
+    B, T, D = x.shape
+    return x.view(B, T, num_heads, D // num_heads).permute(0, 2, 3, 1)
+
+
+def list_of_heads(x, num_heads):
+    """returns a list of heads; attention wants them in one tensor"""
+    return list(x.chunk(num_heads, dim=-1))
+
+
 def halves(num_positions, d_model):
     """puts all sines before all cosines: also used in practice, but another order than the paper's"""
     angles = torch.arange(num_positions)[:, None] / 10_000 ** (torch.arange(0, d_model, 2) / d_model)
@@ -108,6 +171,24 @@ def half_exponent(num_positions, d_model):
     """takes i / D instead of 2i / D as the exponent, so the slowest wave is a hundred times too fast"""
     angles = torch.arange(num_positions)[:, None] / 10_000 ** (torch.arange(d_model // 2) / d_model)
     return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)
+
+
+def double_exponent(num_positions, d_model):
+    """doubles the exponent: `arange(0, D, 2)` is 2i already"""
+    angles = torch.arange(num_positions)[:, None] / 10_000 ** (2 * torch.arange(0, d_model, 2) / d_model)
+    return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)
+
+
+def angle_per_entry(num_positions, d_model):
+    """gives every entry an angle of its own; sine and cosine of a pair share one"""
+    angles = torch.arange(num_positions)[:, None] / 10_000 ** (torch.arange(d_model) / d_model)
+    return torch.stack([angles[:, 0::2].sin(), angles[:, 1::2].cos()], dim=-1).flatten(1)
+
+
+def cosine_first(num_positions, d_model):
+    """puts the cosine before the sine"""
+    angles = torch.arange(num_positions)[:, None] / 10_000 ** (torch.arange(0, d_model, 2) / d_model)
+    return torch.stack([angles.cos(), angles.sin()], dim=-1).flatten(1)
 
 
 def from_one(num_positions, d_model):
@@ -138,3 +219,38 @@ def no_second_residual(x, attention, feed_forward, norm_1, norm_2):
     """forgets the second residual connection"""
     x = x + attention(norm_1(x))
     return feed_forward(norm_2(x))
+
+
+def norm_at_the_end(x, attention, feed_forward, norm_1, norm_2):
+    """normalises the result too; a pre-norm block leaves the path alone, and one norm follows the whole stack"""
+    x = x + attention(norm_1(x))
+    return norm_2(x + feed_forward(norm_2(x)))
+
+
+def norm_behind_each_part(x, attention, feed_forward, norm_1, norm_2):
+    """normalises what each part gives instead of what it reads"""
+    x = x + norm_1(attention(x))
+    return x + norm_2(feed_forward(x))
+
+
+def no_residual(x, attention, feed_forward, norm_1, norm_2):
+    """forgets both residual connections"""
+    return feed_forward(norm_2(attention(norm_1(x))))
+
+
+def one_norm_twice(x, attention, feed_forward, norm_1, norm_2):
+    """uses norm_1 twice; each part has a norm of its own"""
+    x = x + attention(norm_1(x))
+    return x + feed_forward(norm_1(x))
+
+
+def no_norm(x, attention, feed_forward, norm_1, norm_2):
+    """forgets the norms"""
+    x = x + attention(x)
+    return x + feed_forward(x)
+
+
+def feed_forward_first(x, attention, feed_forward, norm_1, norm_2):
+    """puts the feed-forward layer first; positions exchange information before each is worked on"""
+    x = x + feed_forward(norm_2(x))
+    return x + attention(norm_1(x))

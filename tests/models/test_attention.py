@@ -29,12 +29,12 @@ def seeded():
     torch.manual_seed(0)
 
 
-def values_and_gradients(function, *tensors):
-    """The output and the gradient of a sum that weighs every entry differently."""
+def values_and_gradients(function, *tensors, parameters=()):
+    """The output and the gradients, of inputs and parameters, of a sum that weighs every entry differently."""
     leaves = [tensor.detach().clone().requires_grad_() for tensor in tensors]
     out = function(*leaves)
     weights = torch.linspace(-1, 2, out.numel()).view(out.shape)
-    return [out, *torch.autograd.grad((out * weights).sum(), leaves)]
+    return [out, *torch.autograd.grad((out * weights).sum(), [*leaves, *parameters])]
 
 
 def assert_same(ours, theirs):
@@ -121,13 +121,14 @@ def test_multi_head_equals_pytorch(num_heads, fused):
     theirs = torch_attention(ours)
     x, context = torch.randn(B, T, D), torch.randn(B, S, D)
     hidden = torch.arange(S) >= torch.tensor([7, 4, 1])[:, None]  # (B, S), PyTorch's convention: True is hidden
-    own = values_and_gradients(lambda x: ours(x, make_mask(~hidden[:, :T])), x)
+    mine, other = {"parameters": [*ours.parameters()]}, {"parameters": [*theirs.parameters()]}  # in the same order
+    own = values_and_gradients(lambda x: ours(x, make_mask(~hidden[:, :T])), x, **mine)
     reference = values_and_gradients(
-        lambda x: theirs(x, x, x, key_padding_mask=hidden[:, :T], need_weights=False)[0], x
+        lambda x: theirs(x, x, x, key_padding_mask=hidden[:, :T], need_weights=False)[0], x, **other
     )
     assert_same(own, reference)
-    own = values_and_gradients(lambda x, c: ours(x, ~hidden[:, None, None, :], c), x, context)
-    reference = values_and_gradients(lambda x, c: theirs(x, c, c, key_padding_mask=hidden)[0], x, context)
+    own = values_and_gradients(lambda x, c: ours(x, ~hidden[:, None, None, :], c), x, context, **mine)
+    reference = values_and_gradients(lambda x, c: theirs(x, c, c, key_padding_mask=hidden)[0], x, context, **other)
     assert_same(own, reference)
 
 
@@ -155,10 +156,12 @@ def test_encoder_block_equals_pytorch(norm_first):
     theirs = nn.TransformerEncoderLayer(D, H, D_FF, 0.0, F.gelu, batch_first=True, norm_first=norm_first)
     copy_attention(ours.attention, theirs.self_attn)
     pairs = [("attention_norm", "norm1"), ("feed_forward.up", "linear1"), ("feed_forward.down", "linear2")]
-    copy_modules(ours, theirs, [*pairs, ("feed_forward_norm", "norm2")])
+    pairs += [("feed_forward_norm", "norm2")]
+    copy_modules(ours, theirs, pairs)
     is_token = torch.arange(T) < torch.tensor([5, 4, 2])[:, None]
-    own = values_and_gradients(lambda x: ours(x, make_mask(is_token)), x := torch.randn(B, T, D))
-    assert_same(own, values_and_gradients(lambda x: theirs(x, src_key_padding_mask=~is_token), x))
+    mine, other = paired(ours, theirs, [("attention", "self_attn"), *pairs])
+    own = values_and_gradients(lambda x: ours(x, make_mask(is_token)), x := torch.randn(B, T, D), parameters=mine)
+    assert_same(own, values_and_gradients(lambda x: theirs(x, src_key_padding_mask=~is_token), x, parameters=other))
 
 
 @pytest.mark.parametrize("norm_first", [False, True])
@@ -168,10 +171,13 @@ def test_decoder_block_equals_pytorch(norm_first):
     copy_attention(ours.attention, theirs.self_attn)
     copy_attention(ours.cross_attention, theirs.multihead_attn)
     pairs = [("attention_norm", "norm1"), ("cross_norm", "norm2"), ("feed_forward_norm", "norm3")]
-    copy_modules(ours, theirs, [*pairs, ("feed_forward.up", "linear1"), ("feed_forward.down", "linear2")])
-    causal = torch.ones(T, T, dtype=torch.bool).tril()
-    own = values_and_gradients(lambda x, c: ours(x, c, causal), x := torch.randn(B, T, D), c := torch.randn(B, S, D))
-    assert_same(own, values_and_gradients(lambda x, c: theirs(x, c, tgt_mask=~causal), x, c))
+    pairs += [("feed_forward.up", "linear1"), ("feed_forward.down", "linear2")]
+    copy_modules(ours, theirs, pairs)
+    causal, x, c = torch.ones(T, T, dtype=torch.bool).tril(), torch.randn(B, T, D), torch.randn(B, S, D)
+    pairs += [("attention", "self_attn"), ("cross_attention", "multihead_attn")]
+    mine, other = paired(ours, theirs, pairs)
+    own = values_and_gradients(lambda x, c: ours(x, c, causal), x, c, parameters=mine)
+    assert_same(own, values_and_gradients(lambda x, c: theirs(x, c, tgt_mask=~causal), x, c, parameters=other))
 
 
 def copy_modules(ours, theirs, pairs):
@@ -180,6 +186,14 @@ def copy_modules(ours, theirs, pairs):
         for parameter in module.parameters():
             nn.init.normal_(parameter)
         theirs.get_submodule(their_name).load_state_dict(module.state_dict())
+
+
+def paired(ours, theirs, pairs):
+    """All parameters of ours, and of theirs, in one order."""
+    mine = [p for our_name, _ in pairs for p in ours.get_submodule(our_name).parameters()]
+    other = [p for _, their_name in pairs for p in theirs.get_submodule(their_name).parameters()]
+    assert len(mine) == len([*ours.parameters()]) == len(other) == len([*theirs.parameters()])
+    return mine, other
 
 
 def test_sinusoidal_positions_by_the_formula():
