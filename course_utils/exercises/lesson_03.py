@@ -4,7 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from course_utils.exercises.expect import expect, expect_close, expect_equal
+from course_utils.exercises import lesson_03_wrong as wrong
+from course_utils.exercises.describe import describe
+from course_utils.exercises.expect import expect, expect_close
 from course_utils.exercises.framework import Exercise
 from course_utils.models.bert import BertConfig, BertModel
 from course_utils.models.sentence_encoder import mean_pool
@@ -20,7 +22,7 @@ def check_embed(embed) -> None:
     """Each position's three vectors, added up one by one and normalised; T, V and the position table differ in size."""
     g = torch.Generator().manual_seed(0)
     token_table, position_table, type_table = (torch.randn(n, 4, generator=g) for n in (9, 6, 2))
-    norm = nn.LayerNorm(4)
+    norm = nn.LayerNorm(4, eps=0.1)  # large, so that a sum and a mean do not look alike
     with torch.no_grad():
         norm.weight.copy_(torch.tensor([1.0, 2.0, 0.5, 1.5])), norm.bias.copy_(torch.tensor([0.1, -0.2, 0.3, 0.0]))
     input_ids, types = torch.tensor([[3, 8, 3], [0, 1, 7]]), torch.tensor([[0, 0, 1], [0, 1, 1]])
@@ -34,29 +36,14 @@ def check_embed(embed) -> None:
     ).detach()
     with torch.no_grad():
         got = embed(input_ids, types, token_table, position_table, type_table, norm)
-    question = "Which row of each table belongs to position t, and is the norm applied to the sum?"
+    question = "Which row of each table belongs to position t of a sequence, and is the norm applied to their sum?"
     expect_close(got, expected, tried="2 sequences of 3 tokens", question=question)
 
 
-def no_norm(input_ids, token_type_ids, token_table, position_table, type_table, norm):
-    """adds up the three vectors and forgets to normalise the sum"""
-    return token_table[input_ids] + position_table[: input_ids.shape[1]] + type_table[token_type_ids]
-
-
-def norm_each(input_ids, token_type_ids, token_table, position_table, type_table, norm):
-    """normalises each vector before adding; the norm belongs to the sum"""
-    return norm(token_table[input_ids]) + norm(position_table[: input_ids.shape[1]]) + norm(type_table[token_type_ids])
-
-
-def positions_from_one(input_ids, token_type_ids, token_table, position_table, type_table, norm):
-    """counts positions from 1"""
-    T = input_ids.shape[1]
-    return norm(token_table[input_ids] + position_table[1 : T + 1] + type_table[token_type_ids])
-
-
-def no_types(input_ids, token_type_ids, token_table, position_table, type_table, norm):
-    """gives every position type 0, so the two sentences cannot be told apart"""
-    return norm(token_table[input_ids] + position_table[: input_ids.shape[1]] + type_table[0])
+MISSING = (
+    "Three tables and a norm; in each layer four matrices of attention, two of feed-forward, two norms; the pooler. "
+    "Each matrix has a bias. What do you count differently?"
+)
 
 
 def num_parameters(config: BertConfig) -> int:
@@ -72,45 +59,19 @@ def num_parameters(config: BertConfig) -> int:
 
 def check_count(num_parameters) -> None:
     """Equal to counting the tensors of real models of four shapes, bert-base-uncased among them."""
-    sizes = {"vocab_size": 11, "d_model": 6, "num_heads": 2, "d_ff": 10, "context_length": 7}
+    sizes = {"vocab_size": 11, "d_model": 6, "num_heads": 2, "d_ff": 10, "context_length": 9, "num_token_types": 3}
     for config in [
-        BertConfig(**sizes, num_layers=1),
+        BertConfig(**sizes, num_layers=2),
         BertConfig(**sizes, num_layers=3),
-        BertConfig(**sizes | {"num_heads": 3}, num_layers=3, num_token_types=4),
+        BertConfig(**sizes | {"num_heads": 3, "num_token_types": 4}, num_layers=3),
         BertConfig(),
     ]:
         with torch.device("meta"):  # shapes without numbers
             expected = sum(parameter.numel() for parameter in BertModel(config).parameters())
-        shape = f"D={config.d_model}, L={config.num_layers}, H={config.num_heads}, d_ff={config.d_ff}"
         got = num_parameters(config)
-        question = (
-            "Tables, four matrices of attention, two of feed-forward, norms, biases, pooler: is anything missing?"
-        )
-        expect_equal(got, expected, tried=shape, question=question)
-
-
-def without_biases(config):
-    """counts matrices and forgets biases"""
-    D, d_ff = config.d_model, config.d_ff
-    tables = (config.vocab_size + config.context_length + config.num_token_types) * D
-    return tables + 2 * D + config.num_layers * (4 * D * D + 2 * D * d_ff + 4 * D) + D * D
-
-
-def without_norms(config):
-    """forgets the scale and shift of every LayerNorm"""
-    norms = 2 * config.d_model * (1 + 2 * config.num_layers)
-    return num_parameters(config) - norms
-
-
-def without_pooler(config):
-    """forgets the pooler"""
-    return num_parameters(config) - config.d_model**2 - config.d_model
-
-
-def per_head(config):
-    """multiplies attention by the number of heads; heads divide the width, they do not add to it"""
-    attention = 4 * (config.d_model**2 + config.d_model)
-    return num_parameters(config) + config.num_layers * (config.num_heads - 1) * attention
+        expect(type(got) in (int, float), f"Expected a number, got {describe(got)}.", "Did you forget `return`?")
+        amount = f"{abs(got - expected):,} too {'few' if got < expected else 'many'}"
+        expect(got == expected, f"Expected {expected:,}, got {got:,}: {amount}.", MISSING, tried=repr(config))
 
 
 def join_qkv(file: dict[str, torch.Tensor], layer: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -130,38 +91,28 @@ def check_join(join_qkv) -> None:
         for part in ("query", "key", "value"):
             name = f"encoder.layer.{layer}.attention.self.{part}"
             file |= {f"{name}.weight": torch.randn(4, 4, generator=g), f"{name}.bias": torch.randn(4, generator=g)}
-    x = torch.randn(5, 4, generator=g)
+    x = torch.randn(2, 4, generator=g)
     for layer in (0, 2):
-        weight, bias = join_qkv(file, layer)
-        expect_equal(
-            (tuple(weight.shape), tuple(bias.shape)), ((12, 4), (12,)), tried="shapes of weight and bias, D = 4"
-        )
+        answer = join_qkv(file, layer)
+        two = isinstance(answer, tuple | list) and len(answer) == 2
+        expect(two, f"Expected weight and bias, got {describe(answer)}.", "Does your function return both?")
+        weight, bias = answer
+        check_join_shapes(weight, bias)
         name = f"encoder.layer.{layer}.attention.self"
         for part, got in zip(("query", "key", "value"), F.linear(x, weight, bias).split(4, dim=-1), strict=True):
             expected = x @ file[f"{name}.{part}.weight"].T + file[f"{name}.{part}.bias"]
             question = "Our `qkv` gives queries first, then keys, then values, and a Linear computes x @ weight.T."
-            expect_close(got, expected, tried=f"{part} of layer {layer}", question=question)
+            if layer:
+                question = "Layer 0 was right. Do the names that you look up hold the number of the layer?"
+            expect_close(got, expected, tried=f"{part} of layer {layer}, for 2 inputs of width 4", question=question)
 
 
-def wrong_order(file, layer):
-    """puts keys before queries"""
-    prefix = f"encoder.layer.{layer}.attention.self"
-    parts = [f"{prefix}.{part}" for part in ("key", "query", "value")]
-    return torch.cat([file[f"{p}.weight"] for p in parts]), torch.cat([file[f"{p}.bias"] for p in parts])
-
-
-def side_by_side(file, layer):
-    """joins the matrices side by side: outputs are rows of a Linear's weight"""
-    prefix = f"encoder.layer.{layer}.attention.self"
-    parts = [f"{prefix}.{part}" for part in ("query", "key", "value")]
-    return torch.cat([file[f"{p}.weight"] for p in parts], dim=1), torch.cat([file[f"{p}.bias"] for p in parts])
-
-
-def transposed(file, layer):
-    """transposes each matrix, which TensorFlow's files need and PyTorch's do not"""
-    prefix = f"encoder.layer.{layer}.attention.self"
-    parts = [f"{prefix}.{part}" for part in ("query", "key", "value")]
-    return torch.cat([file[f"{p}.weight"].T for p in parts]), torch.cat([file[f"{p}.bias"] for p in parts])
+def check_join_shapes(weight, bias) -> None:
+    """Three times as many outputs: (3 D, D) and (3 D,)."""
+    shapes = [tuple(getattr(part, "shape", ())) for part in (weight, bias)]
+    question = "One row of a Linear's weight is one output. Which way do you put the three together?"
+    message = f"With D = 4, expected a weight (12, 4) and a bias (12,), got {shapes[0]} and {shapes[1]}."
+    expect(shapes == [(12, 4), (12,)], message, question)
 
 
 def check_pool(mean_pool) -> None:
@@ -181,26 +132,6 @@ def check_pool(mean_pool) -> None:
     )
 
 
-def over_padding(hidden_states, attention_mask):
-    """averages over padded positions too"""
-    return hidden_states.mean(1)
-
-
-def divides_by_length(hidden_states, attention_mask):
-    """clears padding but divides by all positions, so short texts get short vectors"""
-    return (hidden_states * attention_mask[..., None]).mean(1)
-
-
-def no_division(hidden_states, attention_mask):
-    """adds up and never divides, so long texts get long vectors"""
-    return (hidden_states * attention_mask[..., None]).sum(1)
-
-
-def zero_by_zero(hidden_states, attention_mask):
-    """is right except for a row without tokens, where it divides 0 by 0"""
-    return (hidden_states * attention_mask[..., None]).sum(1) / attention_mask.sum(1, keepdim=True)
-
-
 EXERCISES = [
     Exercise(
         "03.1",
@@ -209,7 +140,18 @@ EXERCISES = [
         check=check_embed,
         minutes=10,
         difficulty=2,
-        wrong=[no_norm, norm_each, positions_from_one, no_types],
+        wrong=[
+            wrong.no_norm,
+            wrong.norm_each,
+            wrong.norm_of_tokens,
+            wrong.mean_of_three,
+            wrong.no_positions,
+            wrong.positions_from_one,
+            wrong.whole_table,
+            wrong.position_by_token,
+            wrong.position_by_row,
+            wrong.no_types,
+        ],
         hints=[
             "Indexing a table with ids looks rows up: `table[ids]` is (B, T, D).",
             "Every sequence starts at position 0, so the rows of `position_table` that are needed are the first T.",
@@ -222,7 +164,17 @@ EXERCISES = [
         check=check_count,
         minutes=15,
         difficulty=3,
-        wrong=[without_biases, without_norms, without_pooler, per_head],
+        wrong=[
+            wrong.without_biases,
+            wrong.without_norms,
+            wrong.without_first_norm,
+            wrong.one_norm_per_layer,
+            wrong.without_pooler,
+            wrong.three_matrices,
+            wrong.per_head,
+            wrong.with_output_layer,
+            wrong.rule_of_thumb,
+        ],
         hints=[
             "A linear layer from a to b numbers has a * b + b parameters; a LayerNorm of width D has 2 * D.",
             "Attention: four linear layers from D to D, however many heads. Feed-forward: D to d_ff and back.",
@@ -236,7 +188,7 @@ EXERCISES = [
         check=check_join,
         minutes=10,
         difficulty=2,
-        wrong=[wrong_order, side_by_side, transposed],
+        wrong=[wrong.keys_first, wrong.side_by_side, wrong.stacked, wrong.transposed, wrong.always_layer_0],
         hints=[
             "The names are `encoder.layer.{layer}.attention.self.query.weight`, and so on.",
             "A Linear's weight has one row per output; three times as many outputs means more rows: `torch.cat`.",
@@ -249,7 +201,15 @@ EXERCISES = [
         check=check_pool,
         minutes=10,
         difficulty=2,
-        wrong=[over_padding, divides_by_length, no_division, zero_by_zero],
+        wrong=[
+            wrong.over_padding,
+            wrong.divides_by_length,
+            wrong.divides_by_batch,
+            wrong.no_division,
+            wrong.first_token,
+            wrong.largest,
+            wrong.zero_by_zero,
+        ],
         hints=[
             "Multiply by the mask, (B, T, 1), so that padding adds nothing to the sum.",
             "Divide by the number of tokens of each row, at least 1: `mask.sum(1).clamp(min=1)`.",
