@@ -94,6 +94,7 @@ EXERCISES = [
             wrong.biases_left,
             wrong.embeddings_left,
             wrong.norms_drawn,
+            wrong.width_built_in,
         ],
         hints=[
             "`model.modules()` yields every part; those of type `nn.Linear` and `nn.Embedding` hold the matrices.",
@@ -114,7 +115,6 @@ EXERCISES = [
             wrong.without_positions,
             wrong.without_biases,
             wrong.without_last_norm,
-            wrong.as_in_bert,
             wrong.three_matrices,
             wrong.rule_of_thumb,
         ],

@@ -35,7 +35,10 @@ def check_init(init_weights) -> None:
             for name, parameter in model.named_parameters():
                 if "norm" not in name:
                     parameter.normal_(0.3, 1.0)  # nothing is right by accident
+        before = [parameter.detach().clone() for parameter in model.parameters()]
         init_weights(model, config)
+        is_same = all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+        expect(not is_same, "No parameter changed.", "Do you fill the parameters themselves, in place (`nn.init`)?")
         for name, parameter in model.named_parameters():
             check_parameter(name, parameter.detach(), config)
 
@@ -55,7 +58,11 @@ def check_parameter(name: str, parameter: torch.Tensor, config: GPTConfig) -> No
     got = parameter.std().item()
     times = f"{got / expected:.2g} times the expected {expected:.4g}"
     message = f"Expected {name} with a standard deviation of {expected:.4g}, got {times}."
-    question = "Is this one of the matrices that write to the residual path, and how often is that path added to?"
+    question = (
+        "This one does not write to the residual path: is its width `config.init_std`, and was it touched at all?"
+    )
+    if writes_residual:
+        question = "This one writes to the residual path. How often does a whole model add to that path?"
     expect(abs(got / expected - 1) < 0.06, message, question, tried=tried)
     mean = parameter.mean().item()
     message = f"Expected {name} with mean 0, got a mean of {mean:.2g}."

@@ -48,7 +48,10 @@ def without_softmax(logits, token_ids):
     return -logits[:, :-1].gather(-1, token_ids[:, 1:, None]).mean()
 
 
-def _init(model, config, factor, scaled=("attention.output.weight", "feed_forward.down.weight"), biases=True):
+WRITERS = ("attention.output.weight", "feed_forward.down.weight")
+
+
+def _init(model, config, factor, scaled=WRITERS, biases=True, std=None):
     """The right initialisation, with one of its parts changed."""
     for name, parameter in model.named_parameters():
         if "norm" in name:
@@ -57,7 +60,7 @@ def _init(model, config, factor, scaled=("attention.output.weight", "feed_forwar
             if biases:
                 nn.init.zeros_(parameter)
         else:
-            nn.init.normal_(parameter, std=config.init_std * (factor if name.endswith(scaled) else 1))
+            nn.init.normal_(parameter, std=(std or config.init_std) * (factor if name.endswith(scaled) else 1))
 
 
 def by_num_layers(model, config):
@@ -97,11 +100,14 @@ def biases_left(model, config):
 
 def embeddings_left(model, config):
     """sets the linear layers and leaves both embedding tables as they were"""
-    tables = [table.weight.detach().clone() for table in (model.token_embedding, model.position_embedding)]
+    kept = {name: tensor.clone() for name, tensor in model.state_dict().items() if "embedding" in name}
     _init(model, config, (2 * config.num_layers) ** -0.5)
-    with torch.no_grad():
-        model.token_embedding.weight.copy_(tables[0])
-        model.position_embedding.weight.copy_(tables[1])
+    model.load_state_dict(kept, strict=False)
+
+
+def width_built_in(model, config):
+    """always takes 0.02, whatever the configuration says"""
+    _init(model, config, (2 * config.num_layers) ** -0.5, std=0.02)
 
 
 def norms_drawn(model, config):
@@ -139,11 +145,6 @@ def without_biases(config):
 def without_last_norm(config):
     """forgets the norm behind the last block"""
     return _count(config, last_norm=0)
-
-
-def as_in_bert(config):
-    """adds BERT's pooler, which GPT does not have"""
-    return _count(config) + config.d_model**2 + config.d_model
 
 
 def three_matrices(config):
