@@ -33,7 +33,7 @@ class Tokenizer(Protocol):
 
 def mask_tokens(
     input_ids: torch.Tensor,
-    may_hide: torch.Tensor,
+    hideable: torch.Tensor,
     mask_id: int,
     vocab_size: int,
     mask_rate: float = 0.15,
@@ -42,13 +42,13 @@ def mask_tokens(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Hide words for a model to guess: ids (B, T) to what it reads (B, T) and labels (B, T); the input stays as it is.
 
-    Each position where `may_hide` is chosen with probability `mask_rate`. A chosen position keeps its id as label, all
-    others get -100. The model reads [MASK] at 80% of the chosen, a random id from `first_id` to `vocab_size` - 1 at
+    Each position where `hideable` (B, T) is chosen with probability `mask_rate`. A chosen position keeps its id as
+    label, all others get -100. The model reads [MASK] at 80% of the chosen, a random id of at least `first_id` at
     10%, and the true one at 10%. Raises ValueError for a rate that is no share. Devlin et al. 2019, section 3.1.
     """
     if not 0 < mask_rate <= 1:
         raise ValueError(f"mask_rate is a share of the tokens, above 0 and at most 1; got {mask_rate}.")
-    chosen = (torch.rand(input_ids.shape, generator=generator) < mask_rate) & may_hide
+    chosen = (torch.rand(input_ids.shape, generator=generator) < mask_rate) & hideable
     labels = input_ids.masked_fill(~chosen, IGNORED_LABEL)
     fate = torch.rand(input_ids.shape, generator=generator)  # one draw: the three fates exclude each other
     random_ids = torch.randint(first_id, vocab_size, input_ids.shape, generator=generator)
@@ -230,8 +230,8 @@ class TextBatches:
         start = shift + self.batch_size * int(torch.randint(num_windows, (), generator=generator))
         rows = self.rows[start : start + self.batch_size]
         input_ids = nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=self.tokenizer.pad_id)
-        hideable = may_hide(input_ids, self.tokenizer)
+        where = may_hide(input_ids, self.tokenizer)
         ids, labels = mask_tokens(
-            input_ids, hideable, self.tokenizer.mask_id, self.tokenizer.vocab_size, self.mask_rate, generator=generator
+            input_ids, where, self.tokenizer.mask_id, self.tokenizer.vocab_size, self.mask_rate, generator=generator
         )
         return {"input_ids": ids, "attention_mask": (input_ids != self.tokenizer.pad_id).long(), "labels": labels}

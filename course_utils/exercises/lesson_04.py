@@ -16,62 +16,71 @@ VOCAB_SIZE = 8_000  # pieces of the course's own vocabulary
 
 
 def second_text(conversations: list[list[str]], number: int, turn: int, is_next: bool, rng: random.Random) -> str:
-    """The turn after turn `turn` of conversation `number`; or, if not `is_next`, any turn of any other conversation."""
+    """The turn after turn `turn` of conversation `number`; or, if not `is_next`, a later turn of another conversation.
+
+    "Later" means any but the first, since a true next turn is never a first one.
+    """
     if is_next:
         return conversations[number][turn + 1]
     others = [i for i in range(len(conversations)) if i != number]
-    return rng.choice(conversations[rng.choice(others)])
+    return rng.choice(conversations[rng.choice(others)][1:])
 
 
 def check_second_text(second_text) -> None:
-    """The true next turn; and over 600 random draws, every turn of the other conversations and none of its own."""
+    """The true next turn; in 600 random draws every later turn of the other conversations, and nothing else."""
     talks = [["a0", "a1", "a2"], ["b0", "b1"], ["c0", "c1", "c2", "c3"]]
     for number, turn in [(0, 0), (2, 1), (2, 2)]:
         got = second_text(talks, number, turn, True, random.Random(0))
-        question = "Which turn answers turn `turn`?"
-        expect_equal(
-            got, talks[number][turn + 1], tried=f"turn {turn} of conversation {number}, is_next", question=question
-        )
-    rng = random.Random(1)
-    drawn = Counter(second_text(talks, 2, 1, False, rng) for _ in range(600))
-    tried = "600 random second texts for turn 1 of conversation 2"
+        tried = f"turn {turn} of conversation {number}, is_next"
+        expect_equal(got, talks[number][turn + 1], tried=tried, question="Which turn answers turn `turn`?")
+    rng, tried = random.Random(1), "600 random second texts for turn 1 of conversation 2"
+    texts = [second_text(talks, 2, 1, False, rng) for _ in range(600)]
+    odd = next((text for text in texts if not isinstance(text, str)), None)
+    expect(odd is None, f"Got {odd!r} as a second text.", "Return one turn, not a conversation.", tried=tried)
+    drawn = Counter(texts)
     own = sum(drawn[turn] for turn in talks[2])
-    expect(
-        own == 0,
-        f"{own} of 600 texts are from the same conversation.",
-        "Their subject is the same: are those really wrong answers to find? From where may a random text come?",
-        tried=tried,
-    )
-    never = [turn for turn in (*talks[0], *talks[1]) if not drawn[turn]]
-    expect(
-        not never,
-        f"In 600 draws, {', '.join(never)} never came up.",
-        "May every turn of the other conversations be drawn? A first turn is often 'hi', which gives the answer away.",
-        tried=tried,
-    )
+    question = "Its subject is the same, so it may be a good answer. From where may a random text come?"
+    expect(own == 0, f"{own} of 600 texts are from the same conversation.", question, tried=tried)
+    first = drawn["a0"] + drawn["b0"]
+    question = "A true next turn is never a first one. What would the model learn from every 'hi'?"
+    expect(first == 0, f"{first} of 600 texts are first turns.", question, tried=tried)
+    never = [turn for turn in ("a1", "a2", "b1") if not drawn[turn]]
+    question = "Every later turn of every other conversation may come up."
+    expect(not never, f"In 600 draws, {', '.join(never)} never came up.", question, tried=tried)
+    again = [[second_text(talks, 0, 0, False, rng) for _ in range(9)] for rng in (random.Random(3), random.Random(3))]
+    expect(again[0] == again[1], f"Equal seeds gave {again[0]} and {again[1]}.", "Do all draws come from `rng`?")
 
 
 def check_mask_tokens(mask_tokens) -> None:
     """32,768 tokens: 15% are chosen, 80/10/10 of these become [MASK], random, unchanged; labels at these alone."""
     mask_id, vocab_size, g = 4, 1_000, torch.Generator().manual_seed(0)
     input_ids = torch.randint(5, vocab_size, (64, 512), generator=g)
-    may_hide = torch.ones_like(input_ids, dtype=torch.bool)
-    may_hide[:, 0], may_hide[:, 300] = False, False  # [CLS] and [SEP]
-    seen, labels = mask_tokens(input_ids, may_hide, mask_id, vocab_size, 0.15, generator=g)
+    hideable = torch.ones_like(input_ids, dtype=torch.bool)
+    hideable[:, 0], hideable[:, 300] = False, False  # [CLS] and [SEP]
+    seen, labels = mask_tokens(input_ids, hideable, mask_id, vocab_size, 0.15, generator=g)
     for name, tensor in (("what the model reads", seen), ("labels", labels)):
         shape = tuple(getattr(tensor, "shape", ()))
         expect(shape == (64, 512), f"{name} should have shape (64, 512), got {shape}.", "Return (ids, labels).")
+    expect(not bool((seen == -100).any()), "The first result holds -100.", "Return (ids, labels), in this order.")
+    unlabelled = labels[~hideable].unique().tolist()
+    expect(
+        len(unlabelled) != 1 or unlabelled == [-100],
+        f"Where nothing is to be guessed the label is {unlabelled[0]}; it should be -100.",
+        "Which number does `F.cross_entropy` leave out?",
+    )
     chosen = labels != -100
     share = chosen.float().mean().item()
     expect(
-        not bool((chosen & ~may_hide).any()),
-        f"{int((chosen & ~may_hide).sum())} positions of [CLS] and [SEP] were chosen.",
+        not bool((chosen & ~hideable).any()),
+        f"{int((chosen & ~hideable).sum())} positions of [CLS] and [SEP] were chosen.",
         "Where may a word be hidden?",
     )
     expect(
         abs(share - 0.15) < 0.015,
         f"{share:.1%} of the positions have a label; it should be about 15%.",
-        "A label at every position, or at none but the hidden? What is there to learn from words it can read?",
+        "Do the chosen words that stay, or become random, have a label too?"
+        if share < 0.15
+        else "A label at every position? There is nothing to learn from words that were not chosen.",
     )
     expect(
         torch.equal(labels[chosen], input_ids[chosen]),
@@ -84,6 +93,14 @@ def check_mask_tokens(mask_tokens) -> None:
         "Only chosen positions may be changed: are all three fates limited to them?",
     )
     check_fates(seen[chosen], input_ids[chosen], mask_id, vocab_size)
+    twice = [
+        mask_tokens(input_ids, hideable, mask_id, vocab_size, 0.5, generator=torch.Generator().manual_seed(1))
+        for _ in range(2)
+    ]
+    share = (twice[0][1] != -100).float().mean().item()
+    expect(abs(share - 0.5) < 0.03, f"With mask_rate=0.5, {share:.0%} have a label.", "Where is `mask_rate` used?")
+    equal = all(torch.equal(a, b) for a, b in zip(*twice, strict=True))
+    expect(equal, "Two calls with equal seeds differ.", "Do all draws use `generator`?")
 
 
 def check_fates(seen: torch.Tensor, true: torch.Tensor, mask_id: int, vocab_size: int) -> None:
@@ -118,30 +135,33 @@ def check_pretraining_loss(pretraining_loss) -> None:
     labels = torch.full((3, 5), -100)
     labels[0, 2], labels[1, 0], labels[1, 1], labels[1, 4] = 6, 0, 3, 3
     is_random = torch.tensor([0, 1, 1])
-    costs = [
-        -float(mlm_logits[b, t].double().log_softmax(-1)[labels[b, t]])
-        for b in range(3)
-        for t in range(5)
-        if labels[b, t] >= 0
-    ]
-    pairs = [-float(nsp_logits[b].double().log_softmax(-1)[is_random[b]]) for b in range(3)]
-    got = pretraining_loss(mlm_logits, labels, nsp_logits, is_random)
-    question = (
-        "How many words were hidden, over all sequences together? Each of them counts once, and the pairs come on top."
-    )
-    expect_close(
-        got,
-        torch.tensor(sum(costs) / len(costs) + sum(pairs) / 3),
-        tried="3 pairs with 1, 3 and 0 hidden words",
-        question=question,
-    )
+
+    def by_hand(logits: torch.Tensor, targets: torch.Tensor) -> float:
+        """The mean cost of the targets that count, one by one."""
+        rows = zip(logits.double().flatten(0, -2), targets.flatten().tolist(), strict=True)
+        costs = [-float(row.log_softmax(-1)[target]) for row, target in rows if target >= 0]
+        return sum(costs) / len(costs)
+
+    even = torch.zeros(3, 2), torch.zeros(3, 5, 7)
+    cases = [
+        ("1, 3 and 0 hidden words; even scores for the pairs", mlm_logits, even[0],
+         "How many words are hidden, over all sequences together? Each counts once; the pairs come on top."),
+        ("even scores for the words; three pairs", even[1], nsp_logits,
+         "Is it the mean over the pairs, added to the other loss? Which class is which?"),
+        ("both", mlm_logits, nsp_logits, "Is it the sum of both losses?"),
+    ]  # fmt: skip
+    for tried, words, pairs, question in cases:
+        expected = torch.tensor(by_hand(words, labels) + by_hand(pairs, is_random))
+        expect_close(pretraining_loss(words, labels, pairs, is_random), expected, tried=tried, question=question)
 
 
 def check_untrained_loss(untrained_loss) -> None:
     """Guessing evenly among 8,000 pieces and between two answers costs the sum of two logarithms."""
     expected = -math.log(1 / VOCAB_SIZE) - math.log(1 / 2)
+    number = isinstance(untrained_loss, int | float)
+    expect(number, f"Got {untrained_loss!r}.", "Give a plain Python number; a tensor becomes one with `.item()`.")
     expect(
-        isinstance(untrained_loss, int | float) and abs(untrained_loss - expected) < 0.05,
+        abs(untrained_loss - expected) < 0.05,
         f"It is not {untrained_loss!r} nats.",
         "What does guessing evenly among n possibilities cost, in nats? Two guesses are made.",
     )
@@ -160,7 +180,9 @@ def check_unigram_loss(unigram_loss) -> None:
     for alpha in (1.0, 0.5):
         total = sum(count + alpha for count in counts.values())
         expected = sum(-math.log((counts[i] + alpha) / total) for i in test.tolist()) / 4
-        question = "Whose counts give the shares, and do the shares of all five words add up to 1 after smoothing?"
+        question = (
+            "Whose counts give the shares? Do the five shares add up to 1? Is it a mean of costs, which are positive?"
+        )
         expect_close(
             unigram_loss(train, test, 5, alpha),
             expected,
@@ -177,10 +199,16 @@ EXERCISES = [
         check=check_second_text,
         minutes=10,
         difficulty=2,
-        wrong=[wrong.same_turn, wrong.any_conversation, wrong.greetings_only, wrong.flag_upside_down],
+        wrong=[
+            wrong.same_turn,
+            wrong.any_conversation,
+            wrong.first_turns_too,
+            wrong.second_turns_only,
+            wrong.flag_upside_down,
+        ],
         hints=[
             "`rng.choice(sequence)` draws one element.",
-            "Two draws: first one of the other conversations, then one of its turns.",
+            "Two draws: first one of the other conversations, then one of its turns from the second on: `turns[1:]`.",
         ],
     ),
     Exercise(
@@ -197,6 +225,8 @@ EXERCISES = [
             wrong.three_draws,
             wrong.labels_too_late,
             wrong.shares_of_all,
+            wrong.labels_at_mask_alone,
+            wrong.constant_rate,
         ],
         hints=[
             "`torch.rand(shape, generator=generator) < mask_rate` is True at a random 15% of the positions.",
@@ -211,7 +241,7 @@ EXERCISES = [
         check=check_pretraining_loss,
         minutes=10,
         difficulty=2,
-        wrong=[wrong.over_all_positions, wrong.mean_of_means, wrong.average_of_both, wrong.forgets_nsp],
+        wrong=[wrong.over_all_positions, wrong.mean_of_means, wrong.average_of_both, wrong.sums, wrong.forgets_nsp],
         hints=[
             "`F.cross_entropy` wants (N, V) and (N,): flatten the first two dimensions.",
             "It leaves out labels of -100 from the sum *and* from the count.",
@@ -242,7 +272,13 @@ EXERCISES = [
         check=check_unigram_loss,
         minutes=10,
         difficulty=2,
-        wrong=[wrong.peeks_at_test, wrong.in_bits, wrong.without_smoothing, wrong.shares_above_one],
+        wrong=[
+            wrong.peeks_at_test,
+            wrong.forgets_the_minus,
+            wrong.in_bits,
+            wrong.without_smoothing,
+            wrong.shares_above_one,
+        ],
         hints=[
             "`torch.bincount(ids, minlength=vocab_size)` counts each id.",
             "Add `alpha` to every count first; then divide by the sum of what you have.",
