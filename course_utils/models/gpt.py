@@ -15,7 +15,17 @@ from torch import nn
 
 from course_utils.models.gpt_cache import KeyValueCache
 from course_utils.models.gpt_config import GPTConfig, check_inputs
-from course_utils.models.gpt_layers import GPTBlock, Shared, causal_mask, init_weights, make_norm, rotary_table
+from course_utils.models.gpt_layers import (
+    GPTBlock,
+    Shared,
+    causal_mask,
+    init_weights,
+    make_embedding,
+    make_norm,
+    rotary_table,
+)
+from course_utils.models.gpt_step import PlainLayers
+from course_utils.models.products import product
 
 
 class GPT(nn.Module):
@@ -27,9 +37,9 @@ class GPT(nn.Module):
     def __init__(self, config: GPTConfig):
         super().__init__()
         self.config = config
-        self.token_embedding = nn.Embedding(config.vocab_size, config.d_model)
+        self.token_embedding = make_embedding(config.vocab_size, config.d_model)
         if config.positions == "learned":
-            self.position_embedding = nn.Embedding(config.context_length, config.d_model)
+            self.position_embedding = make_embedding(config.context_length, config.d_model)
         self.layers = nn.ModuleList(GPTBlock(config, layer) for layer in range(config.num_layers))
         self.norm = make_norm(config)
         self.head = None if config.is_tied else nn.Linear(config.d_model, config.vocab_size, bias=False)
@@ -67,7 +77,7 @@ class GPT(nn.Module):
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """States (..., D) to logits (..., V)."""
-        return F.linear(hidden, self.head_weight)
+        return product(hidden, self.head_weight)
 
     def hidden_states(
         self,
@@ -103,6 +113,8 @@ class GPT(nn.Module):
         needs_mask = is_token is not None or 1 < T < start + T
         mask = causal_mask(start, T, x.device, is_token) if needs_mask else None
         shared = Shared(mask, is_causal=mask is None and T > 1, turn=turn, cache=cache)
+        if T == 1 and cache is not None and cache.plain_layers is not None and not self.training:
+            return self.norm(cache.plain_layers(x, shared))
         for layer in self.layers:
             x = layer(x, shared)
         return self.norm(x)
@@ -116,10 +128,10 @@ class GPT(nn.Module):
 
     def make_cache(self, batch_size: int, max_length: int | None = None) -> KeyValueCache:
         """An empty cache for this model, with room for `max_length` positions, by default the whole context."""
-        weight = self.token_embedding.weight
-        return KeyValueCache(
-            self.config, batch_size, max_length or self.config.context_length, weight.dtype, weight.device
-        )
+        weight, config = self.token_embedding.weight, self.config
+        cache = KeyValueCache(config, batch_size, max_length or config.context_length, weight.dtype, weight.device)
+        cache.plain_layers = PlainLayers.of(self.layers, config)
+        return cache
 
     @classmethod
     def from_pretrained(cls, name: str | Path) -> "GPT":

@@ -31,10 +31,14 @@ class KeyValueCache:
         fits = 1 <= max_length <= config.context_length
         require(fits, f"a cache's max_length is from 1 to the context of {config.context_length} tokens", max_length)
         shape = config.num_layers, batch_size, config.num_kv_heads, max_length, config.d_head
-        self.keys = torch.empty(shape, dtype=dtype, device=device)  # (L, B, G, max_length, K)
-        self.values = torch.empty(shape, dtype=dtype, device=device)
+        self.hold(*(torch.empty(shape, dtype=dtype, device=device) for _ in range(2)))
+        self.plain_layers = None  # the model's layers for single positions, see `gpt_step`
+
+    def hold(self, keys: torch.Tensor, values: torch.Tensor, length: int = 0) -> None:
+        """Keep keys and values here from now on: (L, B, G, max_length, K) each, `length` positions of them in use."""
+        self.keys, self.values, self.length = keys, values, length
+        self.layers = list(zip(keys.unbind(), values.unbind(), strict=True))  # views, made once
         self.is_token: torch.Tensor | None = None  # (B, max_length), once there is padding to remember
-        self.length = 0
 
     @property
     def batch_size(self) -> int:
@@ -80,11 +84,11 @@ class KeyValueCache:
 
         `length` moves only when the whole model has read the positions: an interrupted pass leaves the cache valid.
         """
-        start, end = self.length, self.length + k.shape[2]
-        keys, values = self.keys[layer], self.values[layer]
-        keys[:, :, start:end] = k
-        values[:, :, start:end] = v
-        return keys[:, :, :end], values[:, :, :end]
+        start, T = self.length, k.shape[2]
+        keys, values = self.layers[layer]
+        keys.narrow(2, start, T).copy_(k)  # narrow is keys[:, :, start : start + T] for a third of the price
+        values.narrow(2, start, T).copy_(v)
+        return keys.narrow(2, 0, start + T), values.narrow(2, 0, start + T)
 
     def crop(self, length: int) -> None:
         """Forget the positions from `length` on, for example those of a prompt's changed end."""
@@ -107,12 +111,13 @@ class KeyValueCache:
         require(max_length >= self.length, f"the {self.length} positions read so far must fit", max_length)
         other = object.__new__(KeyValueCache)
         L, B, G, _, K = self.keys.shape
-        for name in ("keys", "values"):
-            stored = getattr(self, name)
+        copies = []
+        for stored in (self.keys, self.values):
             target = stored.new_empty(L, B, times, G, max_length, K)
             target[:, :, :, :, : self.length] = stored[:, :, None, :, : self.length]
-            setattr(other, name, target.view(L, B * times, G, max_length, K))
-        other.length, other.is_token = self.length, None
+            copies.append(target.flatten(1, 2))  # (L, B * times, G, max_length, K)
+        other.hold(*copies, self.length)
+        other.plain_layers = self.plain_layers
         if self.is_token is not None:
             other.is_token = torch.ones(B * times, max_length, dtype=torch.bool, device=self.keys.device)
             other.is_token[:, : self.length] = self.is_token[:, : self.length].repeat_interleave(times, 0)

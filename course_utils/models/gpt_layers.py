@@ -16,6 +16,7 @@ from torch import nn
 
 from course_utils.models.gpt_cache import KeyValueCache
 from course_utils.models.gpt_config import GPTConfig
+from course_utils.models.products import Linear
 
 
 class Shared(NamedTuple):
@@ -32,6 +33,11 @@ def make_norm(config: GPTConfig) -> nn.Module:
     if config.norm == "rms":
         return nn.RMSNorm(config.d_model, eps=config.norm_eps)
     return nn.LayerNorm(config.d_model, eps=config.norm_eps, bias=config.has_bias)
+
+
+def make_embedding(num_rows: int, d_model: int) -> nn.Embedding:
+    """A table (num_rows, D) whose values `init_weights` or a file will give: none are drawn here for nothing."""
+    return nn.Embedding.from_pretrained(torch.empty(num_rows, d_model), freeze=False)
 
 
 def causal_mask(start: int, T: int, device: torch.device, is_token: torch.Tensor | None = None) -> torch.Tensor:
@@ -93,24 +99,28 @@ class CausalSelfAttention(nn.Module):
         self.layer, self.dropout = layer, config.dropout
         self.num_heads, self.num_kv_heads, self.d_head = config.num_heads, config.num_kv_heads, config.d_head
         d_qkv = (config.num_heads + 2 * config.num_kv_heads) * config.d_head
-        self.qkv = nn.Linear(config.d_model, d_qkv, bias=config.has_bias)
-        self.output = nn.Linear(config.d_model, config.d_model, bias=config.has_bias)
+        self.qkv = Linear(config.d_model, d_qkv, bias=config.has_bias)
+        self.output = Linear(config.d_model, config.d_model, bias=config.has_bias)
 
     def forward(self, x: torch.Tensor, shared: Shared) -> torch.Tensor:
         """(B, T, D) to (B, T, D)."""
-        B, T, D = x.shape
-        H, G = self.num_heads, self.num_kv_heads
-        qkv = self.qkv(x).view(B, T, H + 2 * G, self.d_head)
+        return self.output(self.mix(self.qkv(x), shared))
+
+    def mix(self, qkv: torch.Tensor, shared: Shared) -> torch.Tensor:
+        """What happens between the two projections: (B, T, (H + 2 G) K) to (B, T, H K)."""
+        B, T, _ = qkv.shape
+        H, G, K = self.num_heads, self.num_kv_heads, self.d_head
+        qkv = qkv.view(B, T, H + 2 * G, K)
         if shared.turn is None:
-            q, k, v = qkv.split([H, G, G], dim=2)
+            q, k, v = qkv.split_with_sizes((H, G, G), 2)
         else:
-            qk, v = qkv.split([H + G, G], dim=2)
-            q, k = rotate(qk, shared.turn).split([H, G], dim=2)
+            qk, v = qkv.split_with_sizes((H + G, G), 2)
+            q, k = rotate(qk, shared.turn).split_with_sizes((H, G), 2)
         q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)  # (B, T, H, K) -> (B, H, T, K)
         if shared.cache is not None:
             k, v = shared.cache.append(self.layer, k, v)  # (B, G, S, K)
         heads = attend(q, k, v, shared, self.dropout if self.training else 0.0)
-        return self.output(heads.transpose(1, 2).reshape(B, T, D))
+        return heads.transpose(1, 2).reshape(B, T, H * K)
 
 
 class GeluFeedForward(nn.Module):
@@ -118,8 +128,8 @@ class GeluFeedForward(nn.Module):
 
     def __init__(self, config: GPTConfig):
         super().__init__()
-        self.up = nn.Linear(config.d_model, config.d_ff, bias=config.has_bias)
-        self.down = nn.Linear(config.d_ff, config.d_model, bias=config.has_bias)
+        self.up = Linear(config.d_model, config.d_ff, bias=config.has_bias)
+        self.down = Linear(config.d_ff, config.d_model, bias=config.has_bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.down(F.gelu(self.up(x), approximate="tanh"))
@@ -130,9 +140,9 @@ class SwiGluFeedForward(nn.Module):
 
     def __init__(self, config: GPTConfig):
         super().__init__()
-        self.gate = nn.Linear(config.d_model, config.d_ff, bias=config.has_bias)
-        self.up = nn.Linear(config.d_model, config.d_ff, bias=config.has_bias)
-        self.down = nn.Linear(config.d_ff, config.d_model, bias=config.has_bias)
+        self.gate = Linear(config.d_model, config.d_ff, bias=config.has_bias)
+        self.up = Linear(config.d_model, config.d_ff, bias=config.has_bias)
+        self.down = Linear(config.d_ff, config.d_model, bias=config.has_bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.down(F.silu(self.gate(x)) * self.up(x))
@@ -153,20 +163,21 @@ class GPTBlock(nn.Module):
 
     def forward(self, x: torch.Tensor, shared: Shared) -> torch.Tensor:
         """(B, T, D) to (B, T, D)."""
-        x = x + self.drop(self.attention(self.attention_norm(x), shared))
-        return x + self.drop(self.feed_forward(self.feed_forward_norm(x)))
-
-    def drop(self, x: torch.Tensor) -> torch.Tensor:
-        """Dropout while training, on what is added to the residual path."""
-        return F.dropout(x, self.dropout) if self.training and self.dropout else x
+        dropout = self.dropout if self.training else 0.0
+        update = self.attention(self.attention_norm(x), shared)
+        x = x + (F.dropout(update, dropout) if dropout else update)
+        update = self.feed_forward(self.feed_forward_norm(x))
+        return x + (F.dropout(update, dropout) if dropout else update)
 
 
 def init_weights(model: nn.Module, config: GPTConfig) -> None:
-    """Matrices from a normal distribution of width `init_std`, biases 0.
+    """Matrices from a normal distribution of width `init_std`, biases 0; nothing on the device "meta".
 
     Each layer adds to the residual path twice, so the matrices that do so start smaller, by 1/sqrt(2 * num_layers):
     the sum then has the same width whatever the depth. Radford et al. 2019, section 2.3.
     """
+    if next(model.parameters()).is_meta:  # shapes only; there, drawing numbers would load a second of torch's compiler
+        return
     for module in model.modules():
         if isinstance(module, nn.Linear | nn.Embedding):
             nn.init.normal_(module.weight, std=config.init_std)

@@ -49,9 +49,7 @@ class LanguageModelLoss(nn.Module):
         counts = targets != IGNORED_LABEL
         num_targets = int(counts.sum())
         if num_targets == 0:
-            raise ValueError(
-                f"every target is {IGNORED_LABEL}, so there is nothing to learn. Leave such batches out."
-            )
+            raise ValueError(f"every target is {IGNORED_LABEL}, so there is nothing to learn. Leave such batches out.")
         if num_targets < len(targets):
             hidden, targets = hidden[counts], targets[counts]  # the output layer is the most expensive of all
         return LossOutput(vocabulary_cross_entropy(hidden, weight, targets), num_targets)

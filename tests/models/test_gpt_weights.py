@@ -229,7 +229,6 @@ def test_a_mixture_has_no_file_format(change, tmp_path):
     assert not (tmp_path / "mixed").exists()
 
 
-@pytest.mark.slow
 def test_equals_transformers_on_the_real_weights():
     """The embedded chat model: 30 layers, 9 query heads over 3 key/value heads, 135 million parameters."""
     ours = GPT.from_pretrained("smollm2")
