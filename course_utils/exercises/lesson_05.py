@@ -6,25 +6,9 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 
+from course_utils.exercises import lesson_05_wrong as wrong
 from course_utils.exercises.expect import expect, expect_close
 from course_utils.exercises.framework import Exercise
-from course_utils.exercises.lesson_05_wrong import (
-    assumes_full_batches,
-    clip_each_number,
-    clip_each_tensor,
-    divides_by_the_longest,
-    every_bin_equal,
-    first_token_only,
-    gaps_cancel,
-    jumps_after_warmup,
-    last_batch_only,
-    mean_of_batch_means,
-    mean_over_padding_too,
-    never_decays,
-    scale_always,
-    starts_at_zero,
-    worst_bin,
-)
 from course_utils.models.sentence_encoder import mean_pool
 from course_utils.training.metrics import expected_calibration_error
 from course_utils.training.optim import clip_grad_norm
@@ -53,20 +37,28 @@ def check_warmup_linear(warmup_linear) -> None:
     for warmup_steps, max_steps in [(4, 10), (1, 5), (3, 50)]:
         rise = np.linspace(0, 1, warmup_steps + 1)[1:]
         fall = np.linspace(1, 0, max_steps - warmup_steps + 2)[1:-1]
-        expected = np.concatenate([rise, fall]).round(4).tolist()
-        got = [round(float(warmup_linear(step, warmup_steps, max_steps)), 4) for step in range(max_steps)]
+        got = [float(warmup_linear(step, warmup_steps, max_steps)) for step in range(max_steps)]
+        tried = f"warmup_linear(step, {warmup_steps}, {max_steps}) for step 0 to {max_steps - 1}"
         expect(
-            abs(got[0] - expected[0]) < 1e-3,
-            f"With warmup_steps={warmup_steps}, step 0 uses {got[0]:.3f} of the peak instead of {expected[0]:.3f}.",
-            "Steps count from 0. Does your first step learn anything, and does the rise have warmup_steps equal parts?",
+            np.allclose(got[:warmup_steps], rise, atol=1e-3),
+            f"Steps 0 to {warmup_steps - 1} are the warm-up. They use {shares(got[:warmup_steps])} of the peak; "
+            f"expected {shares(rise)}.",
+            "Steps count from 0. Does the first step learn anything, and does the last one of the warm-up reach 1?",
+            tried=tried,
         )
-        expect_close(
-            got,
-            expected,
-            tried=f"warmup_linear(step, {warmup_steps}, {max_steps}) for step 0 to {max_steps - 1}",
-            question=f"The peak is step {warmup_steps - 1}, and the line from there would meet 0 at step {max_steps}. "
-            "Is there a jump where one piece ends and the other begins?",
+        expect(
+            np.allclose(got[warmup_steps:], fall, atol=1e-3),
+            f"The warm-up is right. Steps {warmup_steps} to {max_steps - 1} use {shares(got[warmup_steps:])} of the "
+            f"peak; expected {shares(fall)}.",
+            f"The falling line starts at step {warmup_steps - 1}, where the factor is 1, and would meet 0 at step "
+            f"{max_steps}, which never runs. How many equal parts is that?",
+            tried=tried,
         )
+
+
+def shares(values) -> str:
+    """The first values of a list, two digits each."""
+    return ", ".join(f"{value:.2f}" for value in values[:6]) + (", ..." if len(values) > 6 else "")
 
 
 # 05.3 - clipping
@@ -77,25 +69,35 @@ def check_clip_grad_norm(clip_grad_norm) -> None:
     generator = torch.Generator().manual_seed(0)
     gradients = [torch.randn(shape, generator=generator) for shape in [(3, 2), (5,), (1, 4)]]
     global_norm = math.sqrt(sum(x * x for gradient in gradients for x in gradient.flatten().tolist()))
-    for max_norm in (global_norm / 3, global_norm * 2):
+    for max_norm, handed in [(global_norm / 3, list), (global_norm * 2, list), (global_norm / 2, iter)]:
         parameters = [torch.nn.Parameter(torch.zeros_like(gradient)) for gradient in gradients]
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient.clone()
         parameters.append(torch.nn.Parameter(torch.zeros(2)))  # frozen or unused: its gradient is None
-        returned = clip_grad_norm(parameters, max_norm)
-        factor = min(1.0, max_norm / global_norm)
-        tried = f"three gradients of global norm {global_norm:.3f}, a parameter without one, max_norm={max_norm:.3f}"
-        expect_close(
-            [parameter.grad for parameter in parameters[:3]],
-            [gradient * factor for gradient in gradients],
-            tried=tried,
-            question="Clipping must keep the direction of the whole step. Do all tensors get the same factor, "
-            "and none at all while the norm is below the limit?",
-            atol=1e-4,
-        )
-        expect_close(
-            returned, global_norm, tried=tried, rtol=1e-3, question="Return the norm as it was before clipping."
-        )
+        returned = clip_grad_norm(handed(parameters), max_norm)
+        check_clipped(parameters[:3], gradients, returned, global_norm, max_norm, handed is iter)
+
+
+def check_clipped(parameters, gradients, returned, global_norm: float, max_norm: float, once: bool) -> None:
+    """The norm that was returned, and the gradients as they are now; `once`: the parameters could be read only once."""
+    how = "read once, like model.parameters()" if once else "in a list"
+    tried = f"parameters {how}: three gradients of global norm {global_norm:.3f}, one None, max_norm={max_norm:.3f}"
+    question = "Return the norm as it was before clipping: the root of the sum of all squares, over all tensors."
+    expect_close(returned, global_norm, tried=tried, rtol=1e-3, question=question)
+    factor = min(1.0, max_norm / global_norm)
+    unchanged = all(torch.equal(p.grad, g) for p, g in zip(parameters, gradients, strict=True))
+    copies = "Do you write into the gradients themselves? `grad = grad * factor` makes a new tensor."
+    passes = "An iterator is empty after one pass: did you go through `parameters` twice?"
+    message = f"The norm is right, but the gradients were not scaled (parameters {how})."
+    expect(factor == 1.0 or not unchanged, message, passes if once else copies, tried=tried)
+    expect_close(
+        [parameter.grad for parameter in parameters],
+        [gradient * factor for gradient in gradients],
+        tried=tried,
+        question="Clipping must keep the direction of the whole step. Do all tensors get the same factor, "
+        "and none at all while the norm is below the limit?",
+        atol=1e-4,
+    )
 
 
 # 05.4 - averages over batches
@@ -112,8 +114,8 @@ def overall_accuracy(batches: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> fl
 
 def check_overall_accuracy(overall_accuracy) -> None:
     """Correct predictions over all batches, divided once by the number of examples; batches of 4, 3 and 1."""
-    labels = [torch.tensor(row) for row in ([0, 1, 2, 1], [2, 0, 0], [1])]
-    predicted = [torch.tensor(row) for row in ([0, 1, 2, 1], [2, 0, 1], [0])]
+    labels = [torch.tensor(row) for row in ([1, 0, 2, 1], [2, 0, 0], [1])]
+    predicted = [torch.tensor(row) for row in ([1, 0, 2, 1], [2, 0, 1], [0])]
     batches = [(torch.nn.functional.one_hot(p, 3).float(), y) for p, y in zip(predicted, labels, strict=True)]
     pairs = [(p, y) for ps, ys in zip(predicted, labels, strict=True) for p, y in zip(ps, ys, strict=True)]
     expect_close(
@@ -128,7 +130,7 @@ def check_overall_accuracy(overall_accuracy) -> None:
 
 
 def check_mean_pool(mean_pool) -> None:
-    """The mean over the real tokens of each text, for texts of 1, 4 and 2 tokens padded to 4."""
+    """The mean over the real tokens of each text, for texts of 1, 4 and 2 tokens padded to 4; zeros for 0 tokens."""
     generator = torch.Generator().manual_seed(1)
     hidden_states = torch.randn(3, 4, 5, generator=generator) + 2.0
     attention_mask = torch.tensor([[1, 0, 0, 0], [1, 1, 1, 1], [1, 1, 0, 0]])
@@ -142,6 +144,14 @@ def check_mean_pool(mean_pool) -> None:
         question="Text 0 has one real token, so its mean is that token's vector. "
         "Does padding reach the sum, or the count?",
     )
+    attention_mask = torch.tensor([[0, 0, 0, 0], [1, 1, 1, 1], [1, 1, 0, 0]])
+    expected[0] = 0.0
+    expect_close(
+        mean_pool(hidden_states, attention_mask),
+        expected,
+        tried="the same states, but text 0 has no real token",
+        question="A text without tokens has a sum of 0 and a count of 0. What do you divide by?",
+    )
 
 
 # 05.6 - calibration
@@ -151,17 +161,21 @@ def check_expected_calibration_error(expected_calibration_error) -> None:
     """The gaps of all bins, each weighted by its share of the predictions; over- and underconfidence both count."""
     confidence = np.array([0.62, 0.65, 0.68, 0.69, 0.66, 0.67, 0.95, 0.97, 0.45])
     correct = np.array([1, 1, 1, 1, 1, 0, 0, 1, 1])
-    expected = 0.0
-    for low, high in [(0.4, 0.5), (0.6, 0.7), (0.9, 1.0)]:
-        members = [(p, hit) for p, hit in zip(confidence, correct, strict=True) if low < p <= high]
-        gap = abs(sum(p for p, _ in members) - sum(hit for _, hit in members)) / len(members)
-        expected += len(members) / len(confidence) * gap
-    expect_close(
-        expected_calibration_error(confidence, correct, 10),
-        float(expected),
-        tried="nine predictions: six in the bin 0.6-0.7, two in 0.9-1.0, one in 0.4-0.5",
-        question="A bin with six predictions weighs six times as much as a bin with one. And can a gap be negative?",
-    )
+    for num_bins, contents in [
+        (10, "six in 0.6-0.7, two in 0.9-1.0, one in 0.4-0.5"),
+        (3, "five in 0.67-1, four in 0.33-0.67"),
+    ]:
+        expected = 0.0
+        for low in np.arange(num_bins) / num_bins:
+            members = [(p, hit) for p, hit in zip(confidence, correct, strict=True) if low < p <= low + 1 / num_bins]
+            expected += abs(sum(p for p, _ in members) - sum(hit for _, hit in members)) / len(confidence)
+        expect_close(
+            expected_calibration_error(confidence, correct, num_bins),
+            float(expected),
+            tried=f"nine predictions in {num_bins} bins: {contents}",
+            question="A bin with six predictions weighs six times as much as a bin with one, an empty bin nothing. "
+            "And can a gap be negative?",
+        )
 
 
 EXERCISES = [
@@ -191,7 +205,13 @@ EXERCISES = [
         check=check_warmup_linear,
         minutes=10,
         difficulty=2,
-        wrong=[starts_at_zero, jumps_after_warmup, never_decays],
+        wrong=[
+            wrong.starts_at_zero,
+            wrong.peaks_twice,
+            wrong.ends_at_zero,
+            wrong.jumps_after_warmup,
+            wrong.never_decays,
+        ],
         hints=[
             "Two cases: step < warmup_steps, and the rest. What do steps 0 and warmup_steps - 1 return?",
             "The falling line runs from (warmup_steps - 1, 1) to (max_steps, 0). How many parts is that?",
@@ -205,10 +225,18 @@ EXERCISES = [
         minutes=15,
         difficulty=3,
         guard=False,
-        wrong=[clip_each_tensor, clip_each_number, scale_always],
+        wrong=[
+            wrong.clip_each_tensor,
+            wrong.clip_each_number,
+            wrong.scale_always,
+            wrong.adds_the_norms,
+            wrong.changes_nothing,
+            wrong.reads_parameters_twice,
+        ],
         hints=[
             "First collect the gradients that are not None. `torch.linalg.vector_norm` gives the norm of a tensor.",
-            "The norm of everything is the norm of the tensors' norms. `grad.mul_(factor)` scales in place.",
+            "The norm of everything is the norm of the tensors' norms. `grad.mul_(factor)` scales in place. "
+            "Go through `parameters` only once.",
         ],
     ),
     Exercise(
@@ -218,7 +246,13 @@ EXERCISES = [
         check=check_overall_accuracy,
         minutes=5,
         difficulty=1,
-        wrong=[mean_of_batch_means, assumes_full_batches, last_batch_only],
+        wrong=[
+            wrong.mean_of_batch_means,
+            wrong.assumes_full_batches,
+            wrong.last_batch_only,
+            wrong.forgets_the_class_dim,
+            wrong.reads_batches_twice,
+        ],
         hints=["Carry two totals through the loop.", "Divide once, after the loop."],
     ),
     Exercise(
@@ -228,10 +262,16 @@ EXERCISES = [
         check=check_mean_pool,
         minutes=10,
         difficulty=2,
-        wrong=[mean_over_padding_too, divides_by_the_longest, first_token_only],
+        wrong=[
+            wrong.mean_over_padding_too,
+            wrong.divides_by_the_longest,
+            wrong.divides_by_all_tokens,
+            wrong.first_token_only,
+            wrong.empty_text_is_nan,
+        ],
         hints=[
             "`attention_mask.unsqueeze(-1)` is (B, T, 1) and multiplies (B, T, D).",
-            "Divide the masked sum by the number of real tokens of each text, (B, 1).",
+            "Divide the masked sum by the number of real tokens of each text, (B, 1). `clamp(min=1)` makes 0 / 0 a 0.",
         ],
     ),
     Exercise(
@@ -241,7 +281,13 @@ EXERCISES = [
         check=check_expected_calibration_error,
         minutes=10,
         difficulty=3,
-        wrong=[every_bin_equal, gaps_cancel, worst_bin],
+        wrong=[
+            wrong.every_bin_equal,
+            wrong.gaps_cancel,
+            wrong.worst_bin,
+            wrong.empty_bins_are_nan,
+            wrong.ignores_num_bins,
+        ],
         hints=[
             "`calibration_bins(confidence, correct, num_bins)` gives confidence, accuracy and counts of each bin; "
             "empty bins hold NaN.",

@@ -3,8 +3,9 @@
     python -m course_utils.runs.sentiment --labels 100 300 1000 --seeds 0 1 2 --methods tfidf frozen top full
 
 Each (method, labels, seed) is one row of `sentiment.json` beside this file, written as soon as it is measured; rows
-that are there are not repeated, so the run can be stopped and taken up again. Hyperparameters come from `config_for`,
-chosen before on other tweets; TF-IDF and the frozen encoder choose their penalty on validation tweets in each run.
+are there are not repeated, so the run can be stopped and taken up again. Hyperparameters come from `config_for`,
+chosen once on the validation tweets, with 1,000 labels of other draws. TF-IDF and the frozen encoder choose their
+penalty on the validation tweets in each run.
 """
 
 import argparse
@@ -46,9 +47,9 @@ PASSES = ((200, 4), (500, 3), (10_000, 2), (math.inf, 1))  # fewer labels than .
 
 def config_for(method: str, num_labels: int, seed: int) -> TrainConfig:
     """The hyperparameters of a run; few labels get more passes over them."""
-    max_lr = {"top": 2e-4, "full": 1e-4}[method]
+    max_lr, head_lr = {"top": (3e-4, 2e-2), "full": (1e-4, 5e-3)}[method]
     num_epochs = next(epochs for limit, epochs in PASSES if num_labels < limit)
-    return TrainConfig(max_lr=max_lr, head_lr=5e-3, num_epochs=num_epochs, batch_size=16, seed=seed)
+    return TrainConfig(max_lr=max_lr, head_lr=head_lr, num_epochs=num_epochs, batch_size=16, seed=seed)
 
 
 def main(argv: list[str] | None = None) -> int:
