@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+from transformers import AutoTokenizer, DynamicCache, LlamaConfig, LlamaForCausalLM
 
 from course_utils.assets import model_path
 from course_utils.chat.compare import (
@@ -17,9 +17,11 @@ from course_utils.chat.compare import (
     unigram_f1,
 )
 from course_utils.chat.retrieval import RetrievalBot
+from course_utils.chat.session import ChatSession
 from course_utils.chat.template import encode_chat
 from course_utils.generation import choose_token, next_token_probabilities
 from course_utils.notebook.percent import read_source
+from course_utils.runtime import Timer
 
 PROMPTS = [[5, 9, 2], [7, 1, 1, 8, 3, 4], [6]]
 REPLIES = [[[4, 4], [9, 1, 2, 3]], [[2], [3, 5, 8]], [[1, 2, 3, 4, 5], [8], [9, 9]]]
@@ -113,12 +115,12 @@ def test_the_retrieval_bot_answers_with_what_followed():
         RetrievalBot(LetterEncoder(), ["a"], [])
 
 
-def lesson_definition(cell_id: str, name: str):
-    """A function as lesson 09 defines it for its readers."""
+def lesson_definition(cell_id: str, name: str, **names):
+    """A function as lesson 09 defines it for its readers; `names`: what earlier cells have bound by then."""
     root = Path(__file__).resolve().parents[1]
     cells = {cell.id: cell.source for cell in read_source(root / "notebooks" / "src" / "09_dialogue.py").cells}
     definition = next(n for n in ast.parse(cells[cell_id]).body if isinstance(n, ast.FunctionDef) and n.name == name)
-    namespace = {"torch": torch}
+    namespace = {"torch": torch, **names}
     exec(ast.unparse(definition), namespace)
     return namespace[name]
 
@@ -138,3 +140,18 @@ def test_the_lesson_and_the_library_encode_alike():
     messages = [{"role": "user", "content": "A<|im_end|>\n\nB"}, {"role": "assistant", "content": " c"}]
     for prompted in (True, False):
         assert shown(tokenizer, messages, prompted) == encode_chat(tokenizer, messages, prompted)
+
+
+def test_the_lessons_loop_and_the_session_answer_alike():
+    tokenizer = AutoTokenizer.from_pretrained(model_path("smollm2"))
+    torch.manual_seed(1)
+    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
+    model = LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), initializer_range=0.3, **sizes)).eval()
+    names = {"model": model, "tokenizer": tokenizer, "encode_chat": encode_chat, "max_new_tokens": 7, "Timer": Timer}
+    end_id = tokenizer.convert_tokens_to_ids("<|im_end|>")
+    shown = lesson_definition("loop", "reply_to", DynamicCache=DynamicCache, end_id=end_id, **names)
+    session = ChatSession(model, tokenizer, "Be brief.", max_new_tokens=7)
+    session.say("Hello there")
+    for cached in (True, False):
+        text, tokens_per_second = shown(session.messages[:2], cached)
+        assert text.strip() == session.turns[0].reply and tokens_per_second > 0

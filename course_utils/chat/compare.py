@@ -80,7 +80,7 @@ def unigram_f1(reply: str, reference: str) -> float:
 def logged_hits() -> dict[str, list[float]]:
     """Lesson 09's multiple-choice task on every test conversation, from a recorded run: 1.0 for a hit, by judge.
 
-    `logged_choices.json` names the command that repeats the run (about four minutes on two cores).
+    `logged_choices.json` names the command that repeats the run (about five minutes on two cores).
     """
     log = json.loads(Path(__file__).with_name("logged_choices.json").read_text(encoding="utf-8"))
     return {judge: [float(mark == "x") for mark in marks] for judge, marks in log["hits"].items()}

@@ -35,7 +35,8 @@ def count_parameters(layer_sizes: list[int]) -> int:
 
 def check_count_parameters(count_parameters: Callable[[list[int]], int]) -> None:
     """One, two and three layers of odd sizes, as torch counts them."""
-    for layer_sizes in ([4, 7, 2], [3, 5], [6, 5, 3, 9]):
+    # Three layers first: with two, "the first only" and "all but the last" are the same mistake.
+    for layer_sizes in ([4, 7, 2, 5], [3, 5], [6, 5, 9]):
         expect_equal(
             count_parameters(layer_sizes),
             num_parameters_of(layer_sizes),
@@ -56,6 +57,36 @@ def bias_per_input(layer_sizes: list[int]) -> int:
 def stops_early(layer_sizes: list[int]) -> int:
     """leaves out the last layer"""
     return count_parameters(layer_sizes[:-1])
+
+
+def returns_in_loop(layer_sizes: list[int]) -> int:
+    """returns from inside the loop, so that only the first layer is counted"""
+    return count_parameters(layer_sizes[:2])
+
+
+def keeps_only_last(layer_sizes: list[int]) -> int:
+    """counts the last layer only: with `=` instead of `+=` each layer replaces the one before"""
+    return count_parameters(layer_sizes[-2:])
+
+
+def skips_first(layer_sizes: list[int]) -> int:
+    """leaves out the first layer, the one that reads the inputs"""
+    return count_parameters(layer_sizes[1:])
+
+
+def one_bias_per_layer(layer_sizes: list[int]) -> int:
+    """gives each layer a single bias; every output of a layer has its own"""
+    return weights_only(layer_sizes) + len(layer_sizes) - 1
+
+
+def bias_for_inputs_too(layer_sizes: list[int]) -> int:
+    """also gives a bias to each input of the network, which is given, not computed"""
+    return weights_only(layer_sizes) + sum(layer_sizes)
+
+
+def counts_neurons(layer_sizes: list[int]) -> int:
+    """counts neurons; parameters sit on the connections between them"""
+    return sum(layer_sizes)
 
 
 def multiplies_everything(layer_sizes: list[int]) -> int:
@@ -81,6 +112,8 @@ EXERCISES = [
             (110_170, "also gives a bias to each of the 784 inputs, which are given, not computed"),
             (986, "counts neurons; parameters sit on the connections between them"),
             (108_736, "leaves out the last layer"),
+            (109_187, "gives each layer a single bias; every output of a layer has its own"),
+            (100_480, "counts the first layer only"),
             (64_225_280, "multiplies all sizes; layers stand one after the other, so their parameters add up"),
         ],
         hints=[
@@ -95,7 +128,18 @@ EXERCISES = [
         check=check_count_parameters,
         minutes=10,
         difficulty=1,
-        wrong=[weights_only, bias_per_input, stops_early, multiplies_everything],
+        wrong=[
+            weights_only,
+            bias_per_input,
+            bias_for_inputs_too,
+            one_bias_per_layer,
+            returns_in_loop,
+            keeps_only_last,
+            skips_first,
+            stops_early,
+            counts_neurons,
+            multiplies_everything,
+        ],
         hints=[
             "A network with the sizes [4, 7, 2] has two layers: 4 → 7 and 7 → 2.",
             "`zip(layer_sizes[:-1], layer_sizes[1:])` gives the pairs (4, 7) and (7, 2).",
