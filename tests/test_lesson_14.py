@@ -12,6 +12,8 @@ from torch.utils.data import DistributedSampler
 
 from course_utils.distributed.data_parallel import ddp_loss, shard_indices
 from course_utils.distributed.launch import launch, rank_environment
+from course_utils.exercises import catalogue
+from course_utils.exercises.framework import evaluate
 from course_utils.notebook.percent import read_source
 
 SOURCE = Path(__file__).parents[1] / "notebooks" / "src" / "14_pytorch_ddp.py"
@@ -37,6 +39,21 @@ def test_shards_are_those_of_the_distributed_sampler(num_examples, world_size):
     for rank in range(world_size):
         sampler = DistributedSampler(range(num_examples), num_replicas=world_size, rank=rank, shuffle=False)
         assert shard_indices(num_examples, rank, world_size) == list(sampler)
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (lambda losses, num_global, world_size: losses * world_size / num_global, "got shape (7,)"),
+        (lambda losses, num_global, world_size: losses.sum().item() * world_size / num_global, "without a gradient"),
+        (lambda losses, num_global, world_size: losses.detach().sum() / num_global, "without a gradient"),
+        (lambda losses, num_global, world_size: losses.mean() * len(losses) * world_size / num_global, "Got nan"),
+    ],
+)
+def test_a_loss_that_ranks_could_not_differentiate_is_told_so(answer, told):
+    verdict = evaluate(catalogue.find("14.3"), answer)
+    assert verdict.status == "wrong"
+    assert told in verdict.headline
 
 
 def uneven_gradient(sizes: list[int]) -> torch.Tensor:

@@ -117,6 +117,7 @@ EXERCISES = [
             (586, "rounds up once over all epochs; every epoch ends with a batch of its own"),
             (585.9375, "does not round; a step is a whole number, and a smaller batch is a step too"),
             (4688, "counts batches of 64 and rounds up once over all epochs"),
+            (4687.5, "counts batches of 64 and does not round"),
             (938, "counts one epoch, with 64 images per step"),
             (118, "counts one epoch instead of five"),
         ],
@@ -149,6 +150,7 @@ EXERCISES = [
         difficulty=1,
         wrong=[
             (109_386, "counts numbers, not bytes"),
+            (109_184, "counts numbers, not bytes, and forgets that biases have gradients too"),
             (436_736, "forgets that biases have gradients too"),
             (875_088, "takes eight bytes per number, which is float64"),
             (218_772, "takes two bytes per number, or halves it for two replicas; each replica has all gradients"),

@@ -13,7 +13,7 @@ BASE_LR, NUM_RANKS = 0.1, 4
 
 def check_shard_indices(shard_indices) -> None:
     """Every image is used, all shards are equally long, every rank takes every world_size-th index."""
-    for num_examples, world_size in [(8, 2), (11, 2), (10, 3), (4, 4), (2, 3)]:
+    for num_examples, world_size in [(8, 2), (11, 2), (10, 3), (4, 4), (2, 3), (2, 5)]:
         # The oracle deals indices out like cards, and starts again at the first while the last round is incomplete.
         hands = [[] for _ in range(world_size)]
         for card in range(math.ceil(num_examples / world_size) * world_size):
@@ -43,6 +43,13 @@ def contiguous_shards(num_examples, rank, world_size):
     return [index % num_examples for index in range(rank * per_rank, (rank + 1) * per_rank)]
 
 
+def completes_once(num_examples, rank, world_size):
+    """completes the list once; with fewer images than half the ranks, that is not enough"""
+    indices = list(range(num_examples))
+    indices += indices[: -num_examples % world_size]
+    return indices[rank::world_size]
+
+
 def same_shard_everywhere(num_examples, rank, world_size):
     """ignores the rank: every process would do the same work on the same images"""
     return shard_indices(num_examples, 0, world_size)
@@ -53,14 +60,30 @@ def check_ddp_loss(ddp_loss) -> None:
     inputs = torch.tensor([0.5, 2.0, 1.25, 3.0, 0.25, 4.0, 1.5])
     for sizes in ([7], [4, 3], [5, 2], [1, 4, 2], [4, 0, 3]):
         weight = torch.tensor(3.0, requires_grad=True)
-        losses = [weight * piece for piece in inputs.split(sizes)]
-        shares = [ddp_loss(piece, len(inputs), len(sizes)) for piece in losses]
-        tried = f"7 losses on {len(sizes)} ranks as {' + '.join(map(str, sizes))}; the mean over ranks, which DDP takes"
+        shares = [one_share(ddp_loss, weight * piece, len(inputs), len(sizes)) for piece in inputs.split(sizes)]
+        tried = f"7 losses dealt out to ranks as {' + '.join(map(str, sizes))}; the mean over ranks, which DDP takes"
         question = "DDP adds the gradients up and divides by the number of ranks. What must each rank hand in?"
         averaged = sum(shares) / len(shares)
         expect_close(averaged.item(), (3.0 * inputs).double().mean().item(), tried=tried, question=question)
         (gradient,) = torch.autograd.grad(averaged, weight)
         expect_close(gradient.item(), inputs.double().mean().item(), tried=f"{tried}; its gradient", question=question)
+
+
+def one_share(ddp_loss, losses: torch.Tensor, num_global: int, world_size: int) -> torch.Tensor:
+    """What the answer returns for one rank, made sure to be one number that has a gradient."""
+    share = ddp_loss(losses, num_global, world_size)
+    expect(share is not None, "Your function returned None.", "Did you forget `return`?")
+    shape = tuple(getattr(share, "shape", ()))
+    expect(shape == (), f"A loss is one number, shape (); got shape {shape}.", "Did you add the losses up?")
+    has_gradient = isinstance(share, torch.Tensor) and share.requires_grad
+    expect(
+        has_gradient,
+        f"Got {float(share):.4g} for {len(losses)} losses, but without a gradient: DDP would have none to average.",
+        "Is everything computed from `losses`, on every rank, without `.item()`, `.detach()` or `torch.tensor(...)`?",
+    )
+    is_nan = not len(losses) and bool(share.isnan())
+    expect(not is_nan, "Got nan for a rank without images.", "A mean of no losses is 0/0. What is a sum of none?")
+    return share
 
 
 def own_mean(losses, num_global, world_size):
@@ -141,7 +164,7 @@ EXERCISES = [
         check=check_shard_indices,
         minutes=15,
         difficulty=2,
-        wrong=[drops_the_tail, uneven_shards, contiguous_shards, same_shard_everywhere],
+        wrong=[drops_the_tail, uneven_shards, contiguous_shards, completes_once, same_shard_everywhere],
         hints=[
             "First make the list of indices long enough that `world_size` divides its length. By how much?",
             "A rank's shard is a slice with a step: `indices[rank::world_size]`.",
@@ -188,7 +211,7 @@ EXERCISES = [
         difficulty=1,
         wrong=[device_from_rank, main_from_local_rank, compares_text_with_number],
         hints=[
-            "Environment variables are text.",
+            "Environment variables are text. Read them from the argument: this notebook is not one of the ranks.",
             "On a second machine with four GPUs, RANK runs from 4 to 7 and LOCAL_RANK from 0 to 3.",
         ],
     ),
