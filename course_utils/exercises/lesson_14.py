@@ -76,9 +76,10 @@ def one_share(ddp_loss, losses: torch.Tensor, num_global: int, world_size: int) 
     shape = tuple(getattr(share, "shape", ()))
     expect(shape == (), f"A loss is one number, shape (); got shape {shape}.", "Did you add the losses up?")
     has_gradient = isinstance(share, torch.Tensor) and share.requires_grad
+    value = torch.as_tensor(share).item()
     expect(
         has_gradient,
-        f"Got {float(share):.4g} for {len(losses)} losses, but without a gradient: DDP would have none to average.",
+        f"Got {value:.4g} for {len(losses)} losses, but without a gradient: DDP would have none to average.",
         "Is everything computed from `losses`, on every rank, without `.item()`, `.detach()` or `torch.tensor(...)`?",
     )
     is_nan = not len(losses) and bool(share.isnan())
