@@ -53,7 +53,7 @@ from course_utils.runtime import expect_error, seed_everything, set_threads
 # %% [markdown] id="parameters-intro"
 # The BERT at hand is *MiniLM*: six layers that learned from a larger model to do as it does, and were then trained to place texts of like meaning close together. Parts, vocabulary and file are BERT's.
 #
-# With a network, `course fetch bert-base-uncased` in a terminal brings the original, and `"bert-base-uncased"` below runs this lesson on it. Sections 1 to 5 hold for any BERT; what sections 6 to 8 say about single heads and layers is true of MiniLM.
+# With a network, `course fetch bert-base-uncased` in a terminal brings the original, and `"bert-base-uncased"` below runs this lesson on it. The proofs of sections 1 to 5 hold for any BERT; numbers, and what is said about single heads and layers, are those of MiniLM.
 
 # %% id="parameters" tags=["parameters"]
 model_name = "minilm"  # or "bert-base-uncased", after fetching it
