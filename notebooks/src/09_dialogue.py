@@ -306,14 +306,16 @@ def reply_to(messages, cached=True):
     return tokenizer.decode(written), len(written) / timer.seconds
 
 
-asked = [messages[0], {"role": "user", "content": "What is the capital of Norway?"}]
+tea = "Tea is a drink made from the leaves of a plant. It is popular all over the world."
+exchange = [{"role": "user", "content": "Tell me about tea."}, {"role": "assistant", "content": tea}]
+asked = [messages[0], *exchange, {"role": "user", "content": "What is the capital of Norway?"}]
 answers = {cached: reply_to(asked, cached) for cached in (False, True)}
 for cached, (text, speed) in answers.items():
     print(f"{'with' if cached else 'without':>7} a cache: {text!r}, {speed:.1f} tokens/s")
 speedup = answers[True][1] / answers[False][1]
 
 # %% [markdown] id="loop-notice"
-# Word for word the same answer: True<!-- claim: answers[False][0] == answers[True][0] == True -->. With the cache it came more than 1.2 <!-- claim: speedup > 1.2; gpu: > 0 --> times as fast, although the prompt had to be read once there too; the longer the text, the more it gains.
+# Word for word the same answer: True<!-- claim: answers[False][0] == answers[True][0] == True -->. With the cache it came more than 1.3 <!-- claim: speedup > 1.3; smoke: > 1.1; gpu: > 0 --> times as fast, although the prompt had to be read once there too; the longer the text, the more it gains.
 #
 # `ChatSession` is this loop with one more idea: it keeps the cache from one turn to the next. Let us talk and count.
 
@@ -416,12 +418,10 @@ ax.set_yscale("log")
 # %% id="ex3" exercise="09.3"
 
 # %% [markdown] id="forget-intro"
-# What does forgetting do to the model? We put an exchange about tea between Ada's name and the question for it, begin the answer with "Your name is", and look at the probability of the token " Ada": with everything in the prompt, after truncation, and after
+# What does forgetting do to the model? We put the exchange about tea between Ada's name and the question for it, begin the answer with "Your name is", and look at the probability of the token " Ada": with everything in the prompt, after truncation, and after
 # truncation with a **summary** of what was dropped in the system message.
 
 # %% id="forget"
-tea = "Tea is a drink made from the leaves of a plant. It is popular all over the world."
-exchange = [{"role": "user", "content": "Tell me about tea."}, {"role": "assistant", "content": tea}]
 plain = {"role": "system", "content": "You are a helpful assistant."}
 history = [plain, *messages[1:3], *exchange, messages[3]]
 truncated = fit_to_budget(history, 90, lambda m: len(encode_chat(tokenizer, m)))
@@ -694,7 +694,7 @@ print(f"{len(groups)} messages were answered at least 8 times; the bots answered
 viz.bars(
     overlap,
     ylabel="shared words (F1, 0 to 1)",
-    title="Two people share few words, even in reply to one message",
+    title="Two people share few words, even on one message",
     intervals={name: bootstrap_interval(values) for name, values in overlaps.items()},
     value_format="{:.3f}",
 )
