@@ -27,13 +27,14 @@ def make_pair():
     from course_utils.models.bert import BertForPreTraining
     from course_utils.runs.bert_pretraining import Settings, prepare
 
-    tokenizer, batches, _ = prepare(Settings())
+    tokenizer, corpus, _ = prepare(Settings())
+    batches = Settings().batches(corpus, tokenizer, ROUNDS + 1, seed=0)
     torch.manual_seed(0)
     ours = BertForPreTraining(Settings().model_config(tokenizer.vocab_size)).train()
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
         ours.save_pretrained(Path(folder))
         theirs = transformers.BertForPreTraining.from_pretrained(folder, dtype=torch.float32).train()
-    return {"ours": ours, "transformers sdpa": theirs}, [batches.batch(step) for step in range(ROUNDS + 1)]
+    return {"ours": ours, "transformers sdpa": theirs}, list(batches)
 
 
 def train_step(model, batch: dict, optimizer) -> float:

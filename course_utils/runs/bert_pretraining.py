@@ -21,7 +21,7 @@ from course_utils.checkpoints import course_bert
 from course_utils.checkpoints.export import export, write_json
 from course_utils.config import TrainConfig
 from course_utils.data.dialogues import clean_conversations, load_conversations, split_conversations
-from course_utils.data.pretraining import PretrainingBatches, make_corpus
+from course_utils.data.pretraining import Corpus, PretrainingBatches, make_corpus
 from course_utils.data.tokenizers import WordPiece
 from course_utils.models.bert import BertForPreTraining
 from course_utils.models.bert_config import BertConfig
@@ -87,13 +87,14 @@ def main(argv: list[str] | None = None) -> int:
     short = Settings(num_steps=args.num_steps)
     long = replace(short, **LONG_PAIRS)
     phases = [short, *(replace(long, num_steps=n, seed=cycle) for cycle, n in enumerate(args.num_long_steps))]
-    tokenizer, _, validation = prepare(short)
+    tokenizer, corpus, validation = prepare(short)
     torch.manual_seed(short.seed)
     model = BertForPreTraining(short.model_config(tokenizer.vocab_size))
     rows: list[dict] = []
     for number, settings in enumerate(phases):
         folder = runtime.scratch("runs", "bert-" + "-".join(str(phase.num_steps) for phase in phases[: number + 1]))
-        rows = run(model, settings, prepare(settings)[1], validation, folder, rows)
+        training = settings.batches(corpus, tokenizer, settings.num_steps, settings.seed)
+        rows = run(model, settings, training, validation, folder, rows)
     settings = [asdict(phase) for phase in phases]
     log = {"command": COMMAND, "machine": runtime.environment_report(), "settings": settings, "rows": rows}
     export(args.folder, model, tokenizer, log)
@@ -101,14 +102,13 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def prepare(settings: Settings) -> tuple[WordPiece, PretrainingBatches, list[dict]]:
-    """The vocabulary, learned from the training conversations alone; training batches; held-out batches."""
+def prepare(settings: Settings) -> tuple[WordPiece, Corpus, list[dict]]:
+    """The vocabulary, learned from the training conversations alone; these as a corpus; held-out batches."""
     splits = split_conversations(clean_conversations(load_conversations())[0])
     texts = {name: [conversation.turns for conversation in part] for name, part in splits.items()}
     tokenizer = WordPiece.train((turn for turns in texts["train"] for turn in turns), settings.vocab_size)
-    training = settings.batches(make_corpus(texts["train"], tokenizer), tokenizer, settings.num_steps, settings.seed)
     held_out = settings.batches(make_corpus(texts["validation"], tokenizer), tokenizer, NUM_VALIDATION_BATCHES, seed=1)
-    return tokenizer, training, list(held_out)
+    return tokenizer, make_corpus(texts["train"], tokenizer), list(held_out)
 
 
 def run(

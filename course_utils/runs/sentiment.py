@@ -12,10 +12,8 @@ import argparse
 import functools
 import json
 import math
-import os
 import random
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 
@@ -27,6 +25,7 @@ from transformers.utils import logging
 
 from course_utils import runtime
 from course_utils.assets import model_path
+from course_utils.checkpoints.export import write_json
 from course_utils.config import TrainConfig
 from course_utils.data.batches import LengthBatches
 from course_utils.data.sentiment import CLASS_NAMES, Split, Tweet, load_tweets, split_tweets
@@ -164,13 +163,8 @@ def add_row(row: dict) -> None:
     rows = sorted(
         [*read_rows(), row], key=lambda r: (list(METHODS.values()).index(r["method"]), r["labels"], r["seed"])
     )
-    log = {"command": "python -m course_utils.runs.sentiment", "machine": runtime.environment_report()}
-    lines = ",\n".join("    " + json.dumps(entry) for entry in rows)
-    text = json.dumps({**log, "rows": []}, indent=1).replace('"rows": []', f'"rows": [\n{lines}\n ]') + "\n"
-    handle, name = tempfile.mkstemp(dir=LOG.parent, suffix=".tmp")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text)
-    os.replace(name, LOG)
+    facts = {"command": "python -m course_utils.runs.sentiment", "machine": runtime.environment_report()}
+    write_json(LOG, {**facts, "rows": rows})
 
 
 if __name__ == "__main__":

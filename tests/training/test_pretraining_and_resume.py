@@ -98,11 +98,9 @@ def test_what_cannot_go_on_is_refused_and_changes_nothing(tmp_path, damage):
         "cut": "is damaged or cut off",
         "other file": "is no state of a training run",
         "settings": "lr was 0.1, now 0.2",
-        "model": "holds another model: 4 tensors",
+        "model": "holds another model",
     }
     before, content = weights(model).clone(), path.read_bytes()
-    if damage == "model":
-        messages["model"] = "holds another model"
     with pytest.raises(UserError, match=messages[damage]):
         load_state(tmp_path, model, make_adamw(model, CONFIG), settings)
     assert torch.equal(weights(model), before) and path.read_bytes() == content
