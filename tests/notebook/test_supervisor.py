@@ -32,6 +32,8 @@ if os.fork() == 0:
         time.sleep(300)
     os._exit(0)
 os.wait()
+while not os.path.exists(os.path.join(folder, "orphan")):  # else it may be killed before it has said its number
+    time.sleep(0.01)
 END
 """
 NAMES = ("kernel", "plain", "session", "orphan")
