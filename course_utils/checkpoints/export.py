@@ -38,6 +38,8 @@ def export(folder: Path, model: nn.Module, tokenizer: Saves, log: dict) -> None:
     tokenizer.save(folder)
     write_json(folder / LOG, log)
     files = sorted(file for file in folder.iterdir() if file.suffix in (".safetensors", ".json", ".txt"))
+    for file in files:
+        file.chmod(0o644)  # some writers make private files
     write_json(folder / HASHES, {file.name: sha256(file) for file in files})
 
 
