@@ -12,9 +12,9 @@ import keyword
 import os
 import re
 import sys
-import tempfile
 from pathlib import Path
 
+from course_utils.atomic import replacing
 from course_utils.errors import UserError
 
 
@@ -73,10 +73,8 @@ def refuse_shadowing(name: str, folder: Path) -> None:
 
 def write_module(path: Path, text: str) -> None:
     """Atomic; compiled leftovers go too, because Python trusts them for a file of the same second and size."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text)
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
     Path(importlib.util.cache_from_source(str(path))).unlink(missing_ok=True)
 
 

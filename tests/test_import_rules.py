@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "course_utils"
-BASE = {"errors", "paths"}  # every module may import these
+BASE = {"atomic", "errors", "paths"}  # every module may import these
 LIBRARY = {"config", "runtime", "assets", "models", "data", "training", "generation", "distributed", "chat", "viz"} | {
     "checkpoints"
 }
@@ -19,6 +19,7 @@ LIBRARY = {"config", "runtime", "assets", "models", "data", "training", "generat
 # What a module (a file, or a folder with all its files) may import of ours, besides itself and BASE.
 ALLOWED = {
     "__init__": {"magics"},
+    "atomic": set(),
     "errors": set(),
     "paths": set(),
     "config": set(),

@@ -5,14 +5,13 @@ Only the commands of `course_utils.runs` use it.
 
 import copy
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Protocol
 
 from torch import nn
 
 from course_utils.assets import HASHES, sha256
+from course_utils.atomic import replacing
 from course_utils.checkpoints import LOG
 
 MOST_BYTES = 10_000_000
@@ -38,8 +37,6 @@ def export(folder: Path, model: nn.Module, tokenizer: Saves, log: dict) -> None:
     tokenizer.save(folder)
     write_json(folder / LOG, log)
     files = sorted(file for file in folder.iterdir() if file.suffix in (".safetensors", ".json", ".txt"))
-    for file in files:
-        file.chmod(0o644)  # some writers make private files
     write_json(folder / HASHES, {file.name: sha256(file) for file in files})
 
 
@@ -50,8 +47,5 @@ def write_json(path: Path, content: dict) -> None:
     if rows:
         lines = ",\n".join("  " + json.dumps(row) for row in rows)
         text = text.replace('"rows": []', f'"rows": [\n{lines}\n ]')
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text + "\n")
-    os.chmod(temporary, 0o644)  # mkstemp makes private files
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")

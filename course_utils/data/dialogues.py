@@ -6,9 +6,7 @@ alternate: turn 0 belongs to whoever began, turn 1 to the other, and so on. Noth
 
 import hashlib
 import json
-import os
 import re
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -17,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from course_utils.assets import asset_path, table
+from course_utils.atomic import replacing
 from course_utils.errors import EnvironmentProblem
 from course_utils.paths import cache_dir
 
@@ -187,11 +186,5 @@ def _unit_interval(text: str) -> float:
 
 def _write_compact(conversations: list[Conversation], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(conversations, file, ensure_ascii=False, separators=(",", ":"))
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        json.dump(conversations, file, ensure_ascii=False, separators=(",", ":"))

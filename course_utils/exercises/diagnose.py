@@ -101,6 +101,6 @@ def same_failure(a: Failure, b: Failure) -> bool:
     if not all(array_kind(g) or isinstance(g, int | float) for g in (a.got, b.got)):
         return False
     mine, theirs = as_array(a.got), as_array(b.got)
-    if mine.shape != theirs.shape or mine.dtype.kind not in "fiu":
+    if mine.shape != theirs.shape or not {mine.dtype.kind, theirs.dtype.kind} <= set("fiu"):
         return False
     return bool(np.allclose(mine, theirs, rtol=1e-3, atol=1e-6, equal_nan=True))

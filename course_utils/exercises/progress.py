@@ -8,13 +8,12 @@ import argparse
 import contextlib
 import datetime
 import json
-import os
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from course_utils import paths
+from course_utils.atomic import replacing
 from course_utils.errors import UserError
 
 FILE_NAME = "progress.json"
@@ -111,17 +110,10 @@ def update(change: Callable[[dict], dict]) -> dict[str, dict]:
 
 
 def write(entries: dict[str, dict], path: Path) -> None:
-    """Atomic: a temporary file beside the target, then replace."""
+    """All entries, replacing the file as a whole."""
     text = json.dumps({"format": FORMAT, "exercises": dict(sorted(entries.items()))}, indent=1) + "\n"
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(name, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(name)
-        raise
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 @contextlib.contextmanager

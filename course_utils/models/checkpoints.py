@@ -5,15 +5,13 @@ safetensors only, never pickles.
 """
 
 import json
-import os
-import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from course_utils.atomic import replacing
 from course_utils.errors import UserError
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
@@ -76,17 +74,7 @@ def write_model(folder: str | Path, tensors: dict[str, torch.Tensor], config: di
     """Write config.json and model.safetensors, also for transformers; each appears whole or not at all."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / WEIGHTS, lambda path: save_file(tensors, path, {"format": "pt"}))
-    text = json.dumps(config, indent=2) + "\n"
-    write_whole(folder / CONFIG, lambda path: Path(path).write_text(text, encoding="utf-8"))
-
-
-def write_whole(target: Path, write: Callable[[str], None]) -> None:
-    """Write beside the target, then rename."""
-    handle, temporary = tempfile.mkstemp(dir=target.parent, suffix=".tmp")
-    os.close(handle)
-    try:
-        write(temporary)
-        os.replace(temporary, target)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    with replacing(folder / WEIGHTS) as temporary:
+        save_file(tensors, temporary, {"format": "pt"})
+    with replacing(folder / CONFIG) as temporary:
+        temporary.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")

@@ -5,12 +5,11 @@ It holds facts and writes files; it executes nothing and decides nothing but `pa
 
 import json
 import math
-import os
-import tempfile
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from course_utils.atomic import replacing
 from course_utils.errors import EnvironmentProblem
 from course_utils.notebook.claims import ClaimResult
 
@@ -135,17 +134,11 @@ def write_atomic(path: Path, content: str | bytes) -> None:
     Raises EnvironmentProblem when the folder cannot be written or the disk is full.
     """
     data = content.encode("utf-8") if isinstance(content, str) else content
-    temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.chmod(temporary, 0o644)  # mkstemp makes files only their owner can read
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            temporary.write_bytes(data)
     except OSError as problem:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
         raise EnvironmentProblem(
             f"cannot write {path}: {problem.strerror or problem}. "
             "Free space or make the folder writable, then try again."

@@ -4,13 +4,12 @@ Weights only: what a later step needs to go on training (optimizer, position in 
 """
 
 import json
-import os
-import tempfile
 from pathlib import Path
 
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from course_utils.atomic import replacing
 from course_utils.errors import UserError
 
 WEIGHTS, FACTS = "model.safetensors", "facts.json"
@@ -20,19 +19,11 @@ def save_model(folder: Path, model: nn.Module, facts: dict) -> Path:
     """Write the weights and `facts`, anything JSON can hold, into `folder`; each file whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    _replace(folder / WEIGHTS, lambda path: save_file(weights, path))
-    _replace(folder / FACTS, lambda path: Path(path).write_text(json.dumps(facts, indent=1), encoding="utf-8"))
+    with replacing(folder / WEIGHTS) as temporary:
+        save_file(weights, temporary)
+    with replacing(folder / FACTS) as temporary:
+        temporary.write_text(json.dumps(facts, indent=1), encoding="utf-8")
     return folder
-
-
-def _replace(target: Path, write) -> None:
-    handle, name = tempfile.mkstemp(dir=target.parent, suffix=".tmp")
-    os.close(handle)
-    try:
-        write(name)
-        os.replace(name, target)
-    finally:
-        Path(name).unlink(missing_ok=True)
 
 
 def read_facts(folder: Path) -> dict:

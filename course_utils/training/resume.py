@@ -5,8 +5,6 @@ in its header. Nothing is pickled. The position in the data is the step: batches
 """
 
 import json
-import os
-import tempfile
 from pathlib import Path
 
 import torch
@@ -14,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+from course_utils.atomic import replacing
 from course_utils.errors import UserError
 
 STATE = "training_state.safetensors"
@@ -32,13 +31,8 @@ def save_state(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer,
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     header = {"step": str(step), "config": json.dumps(config, sort_keys=True)}
     folder.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=folder, suffix=".tmp")
-    os.close(handle)
-    try:
+    with replacing(folder / STATE) as temporary:
         save_file(tensors, temporary, header)
-        os.replace(temporary, folder / STATE)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
     return folder / STATE
 
 

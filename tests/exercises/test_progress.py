@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from course_utils import cli
+from course_utils import atomic, cli
 from course_utils.exercises import catalogue, progress, progress_view
 
 FIRST, *_, LAST = catalogue.titles()
@@ -64,10 +64,10 @@ def test_a_failed_write_keeps_the_old_file(monkeypatch):
     def full_disk(*args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(progress.os, "replace", full_disk)
+    monkeypatch.setattr(atomic.os, "replace", full_disk)
     progress.record(FIRST, "wrong")
     assert progress.progress_file().read_text() == before
-    assert list(progress.progress_file().parent.glob("*.part")) == []
+    assert list(progress.progress_file().parent.glob(".*.tmp")) == []
 
 
 @pytest.mark.multiprocess

@@ -1,11 +1,10 @@
 """Files of a tokenizer: read with a clear message, written whole or not at all. Knows nothing of what they hold."""
 
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
+from course_utils.atomic import replacing
 from course_utils.errors import UserError
 
 
@@ -38,12 +37,5 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 def write_text(path: Path, text: str) -> None:
     """UTF-8 text, through a temporary file beside it: whoever interrupts finds the old file or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-        os.chmod(temporary, 0o644)  # mkstemp makes private files
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
