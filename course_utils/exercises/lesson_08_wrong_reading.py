@@ -1,0 +1,119 @@
+"""Wrong answers to the exercises of lesson 08 on beams and on the cache; the others are in `lesson_08_wrong`."""
+
+import torch
+import torch.nn.functional as F
+
+from course_utils.models.attention import merge_heads, split_heads
+
+
+def _step(totals, eos_id, num_beams, num_candidates=None, ends_within=None, runs=None):
+    """Candidates of a table of totals (k, V), then who runs and who is finished."""
+    V = totals.shape[-1]
+    best, places = totals.flatten().topk(num_candidates or 2 * num_beams)
+    triples = [(s, i // V, i % V) for s, i in zip(best.tolist(), places.tolist(), strict=True)]
+    running = triples if runs == "all" else [t for t in triples if t[2] != eos_id]
+    return running[:num_beams], [t for t in triples[: ends_within or num_beams] if t[2] == eos_id]
+
+
+def forgets_the_scores(scores, log_p, eos_id, num_beams):
+    """compares the new tokens alone and forgets what their beams have cost so far"""
+    return _step(log_p, eos_id, num_beams)
+
+
+def multiplies_logs(scores, log_p, eos_id, num_beams):
+    """multiplies log-probabilities; probabilities multiply, logarithms add"""
+    return _step(-(scores[:, None] * log_p), eos_id, num_beams)
+
+
+def each_beam_alone(scores, log_p, eos_id, num_beams):
+    """takes the best extension of each beam: that is greedy decoding several times over"""
+    if len(scores) == 1:
+        return _step(scores[:, None] + log_p, eos_id, num_beams)
+    totals = scores[:, None] + log_p
+    best = [(row.max().item(), beam, row.argmax().item()) for beam, row in enumerate(totals)]
+    return [t for t in best if t[2] != eos_id], [t for t in best if t[2] == eos_id]
+
+
+def grows_the_finished(scores, log_p, eos_id, num_beams):
+    """lets texts that have ended run on and grow behind their end"""
+    return _step(scores[:, None] + log_p, eos_id, num_beams, runs="all")
+
+
+def too_few_candidates(scores, log_p, eos_id, num_beams):
+    """looks at num_beams candidates only: when one of them ends, too few run on"""
+    return _step(scores[:, None] + log_p, eos_id, num_beams, num_candidates=num_beams)
+
+
+def every_ending_counts(scores, log_p, eos_id, num_beams):
+    """takes any ending among the 2 * num_beams candidates, also one that was not good enough to run on"""
+    return _step(scores[:, None] + log_p, eos_id, num_beams, ends_within=2 * num_beams)
+
+
+def rows_for_columns(scores, log_p, eos_id, num_beams):
+    """divides places by the number of beams: beam and token are mixed up"""
+    k = len(scores)
+    best, places = (scores[:, None] + log_p).flatten().topk(2 * num_beams)
+    triples = [(s, i % k, i // k) for s, i in zip(best.tolist(), places.tolist(), strict=True)]
+    running = [t for t in triples if t[2] != eos_id][:num_beams]
+    return running, [t for t in triples[:num_beams] if t[2] == eos_id]
+
+
+def _read(model, ids, cache, shift=None, join=None, keep=None, mask=None, source=None):
+    """The right pass, with one of its parts changed."""
+    T, start = ids.shape[1], 0 if cache is None else cache[0][0].shape[2]
+    join = join or (lambda old, new: torch.cat([old, new], dim=2))
+    first = start if shift is None else shift(start)
+    x = model.token_embedding(ids) + model.position_embedding.weight[first : first + T]
+    kept = []
+    for number, layer in enumerate(model.layers):
+        qkv = layer.attention.qkv(layer.attention_norm(x)).chunk(3, dim=-1)
+        q, k, v = new = [split_heads(part, layer.attention.num_heads) for part in qkv]
+        if cache is not None:
+            old_k, old_v = cache[number if source is None else source]
+            k, v = join(old_k, k), join(old_v, v)
+        kept.append((k, v) if keep is None else keep(new, (k, v)))
+        S = k.shape[2]
+        visible = torch.ones(T, S, dtype=torch.bool).tril(S - T) if mask is None else mask(T, S)
+        x = x + layer.attention.output(merge_heads(F.scaled_dot_product_attention(q, k, v, attn_mask=visible)))
+        x = x + layer.feed_forward(layer.feed_forward_norm(x))
+    return model.logits(model.norm(x)), kept
+
+
+def positions_from_zero(model, token_ids, cache=None):
+    """gives the new tokens positions from 0 on again: the cache knows how many came before"""
+    return _read(model, token_ids, cache, shift=lambda start: 0)
+
+
+def positions_one_ahead(model, token_ids, cache=None):
+    """begins one position too late when there is a cache"""
+    return _read(model, token_ids, cache, shift=lambda start: start + (start > 0))
+
+
+def new_keys_first(model, token_ids, cache=None):
+    """puts new keys and values in front of the old ones, so that the mask hides the wrong ones"""
+    return _read(model, token_ids, cache, join=lambda old, new: torch.cat([new, old], dim=2))
+
+
+def values_not_kept(model, token_ids, cache=None):
+    """keeps the keys and, in the place of the values, the keys again"""
+    return _read(model, token_ids, cache, keep=lambda new, joined: (joined[0], joined[0]))
+
+
+def keeps_only_the_new(model, token_ids, cache=None):
+    """keeps the last part's keys and values only: what came before is forgotten at the next call"""
+    return _read(model, token_ids, cache, keep=lambda new, joined: tuple(new[1:]))
+
+
+def sees_everything(model, token_ids, cache=None):
+    """uses no mask, so the tokens of one part see each other's future"""
+    return _read(model, token_ids, cache, mask=lambda T, S: torch.ones(T, S, dtype=torch.bool))
+
+
+def mask_from_the_left(model, token_ids, cache=None):
+    """draws the triangle from the first key on (as is_causal=True does): the new tokens see the oldest keys only"""
+    return _read(model, token_ids, cache, mask=lambda T, S: torch.ones(T, S, dtype=torch.bool).tril())
+
+
+def one_cache_for_all_layers(model, token_ids, cache=None):
+    """gives every layer the keys and values of layer 0"""
+    return _read(model, token_ids, cache, source=0)
