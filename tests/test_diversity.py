@@ -9,8 +9,8 @@ from course_utils.generation.diversity import repeated_share, self_overlap
 
 
 def test_repeated_share_by_hand():
-    assert repeated_share("a b a b a".split(), 2) == pytest.approx(2 / 4)  # ab ba ab ba: two came before
-    assert repeated_share("a b c".split(), 2) == 0
+    assert repeated_share("ababa", 2) == pytest.approx(2 / 4)  # ab ba ab ba: two came before
+    assert repeated_share("abc", 2) == 0
     assert repeated_share([7] * 10, 3) == pytest.approx(7 / 8)
 
 
@@ -21,7 +21,7 @@ def test_repeated_share_is_what_distinct_n_leaves_for_one_text():
 
 
 def test_self_overlap_by_hand():
-    first, second = "a b c".split(), "a b a b".split()
+    first, second = "abc", "abab"
     # ab bc against ab ba ab: 1 of 2 there, 1 of 3 back (ab counts once, it stands once in the first)
     assert self_overlap([first, second], 2) == pytest.approx((1 / 2 + 1 / 3) / 2)
 

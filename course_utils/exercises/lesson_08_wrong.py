@@ -1,4 +1,4 @@
-"""Wrong answers to the exercises of lesson 08, up to the penalty. Each stands for one misconception, named by its first line."""
+"""Wrong answers to the exercises of lesson 08 up to the penalty, each a misconception that its first line names."""
 
 import torch
 
