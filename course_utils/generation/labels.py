@@ -44,7 +44,7 @@ def label_log_probs(model, cache, rest: Ids, labels: Sequence[Ids]) -> list[torc
     return log_probs
 
 
-def label_scores(log_probs: Sequence[torch.Tensor], labels: Sequence[Ids]) -> torch.Tensor:
+def label_scores(log_probs: Sequence[torch.Tensor], labels: Sequence[Sequence[int]]) -> torch.Tensor:
     """One score per label, (C,): the mean log-probability of its tokens, so that no label loses by its length.
 
     `log_probs[c]` (R, V): what a model says at the place of each of the R tokens of `labels[c]`.

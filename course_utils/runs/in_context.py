@@ -82,7 +82,7 @@ FORMATS = {"plain": PlainFormat, "chat": ChatFormat}
 def main(argv: list[str] | None = None) -> int:
     """Measure every row that is not there yet, then write the log."""
     parser = argparse.ArgumentParser(description="In-context learning on lesson 05's tweets.")
-    parser.add_argument("--num-tweets", type=int, default=250, help="test tweets, at most 2,000")
+    parser.add_argument("--num-tweets", type=int, default=200, help="test tweets, at most 2,000")
     parser.add_argument("--folder", type=Path, default=course_gpt.FOLDER, help="where the log goes")
     args = parser.parse_args(argv)
     runtime.set_threads(min(2, runtime.num_cores()))
