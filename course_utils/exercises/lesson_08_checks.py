@@ -207,6 +207,9 @@ def check_cache(read_new) -> None:
         question = "Which positions do the new tokens have, what may each see, and in which order do keys stand?"
         expect_close(logits, expected[:, start : start + size], tried=tried, question=question, atol=1e-4)
         start += size
+        kind = type(cache).__name__
+        cause = "Does every layer add its keys and values to the list that you return?"
+        expect(isinstance(cache, list | tuple | torch.Tensor), f"The cache handed back is of type {kind}.", cause)
         shapes = {tuple(stored.shape) for pair_of_layer in cache for stored in pair_of_layer}
         message = f"After {start} tokens the cache holds {len(cache)} pairs of shapes {sorted(shapes)}."
         cause = f"Each of the 3 layers keeps keys and values of all {start} positions, (2, 3, {start}, 8)."

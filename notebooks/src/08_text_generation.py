@@ -29,7 +29,6 @@
 # The judge of this lesson is `generate` of `transformers`. Ours, in `course_utils.generation`, is what later lessons use. You write the parts of both. `require` raises a `ValueError` that states a rule and the value that broke it.
 
 # %% id="imports"
-import math
 from collections import Counter
 
 import torch
@@ -44,21 +43,21 @@ from course_utils.config import require
 from course_utils.data.dialogues import clean_conversations, exchanges, load_conversations, split_conversations
 from course_utils.data.language_model import conversation_text
 from course_utils.exercises import exercise
-from course_utils.generation import generate, left_pad, sample_token, stream, temperature_logits, top_k_filter
+from course_utils.generation import generate, left_pad, sample_token, stream, temperature_logits
 from course_utils.generation.diversity import repeated_share, self_overlap
 from course_utils.models.attention import merge_heads, split_heads
 from course_utils.models.gpt import GPT
 from course_utils.runtime import Timer, expect_error, seed_everything, set_threads
 
 # %% [markdown] id="parameters-intro"
-# The model is the course's own GPT. The code of lesson 07 trained it on 12.3 million <!-- claim: read_training_log(course_gpt.FOLDER)["rows"][-1]["tokens"] / 1e6 ~= 12.3 ± 0.1 --> tokens of conversations, which takes a laptop an hour. With a network, `course fetch gpt2` in a terminal brings GPT-2 itself, and `"gpt2"` below uses it.
+# The model is the course's own GPT, trained by the code of lesson 07. With a network, `course fetch gpt2` in a terminal brings GPT-2 itself, and `"gpt2"` below uses it.
 
 # %% id="parameters" tags=["parameters"]
 model_name = "course-gpt"  # or "gpt2", after fetching it
 num_greedy_tokens = 120  # of the text that falls into a loop
 num_compared = 40  # tokens of the texts that must equal those of transformers
 num_draws = 1000  # of one token, to compare shares with probabilities
-temperatures = [0.3, 0.5, 0.7, 0.85, 1.0, 1.2, 1.5]
+temperatures = [0.3, 0.5, 0.7, 1.0, 1.2, 1.5]
 num_samples = 32  # texts at each temperature
 num_sample_tokens = 48
 num_documents = 24  # held-out conversations in which nuclei are counted
@@ -70,7 +69,7 @@ seed = 0
 # %% [markdown] id="snippet-intro"
 # ## 1. Eight lines
 #
-# This is how text is generated with GPT-2 everywhere. `GPT2Tokenizer` and `GPT2LMHeadModel` are GPT-2's own classes; they open the course's model because it is stored in GPT-2's format. **Guess first:** the model has read nothing but students' conversations. How will it go on from "Once upon a time"?
+# Most introductions to GPT-2 begin like this. `GPT2Tokenizer` and `GPT2LMHeadModel` are GPT-2's own classes; they open the course's model because it is stored in GPT-2's format. **Guess first:** the model has read nothing but students' conversations. How will it go on from "Once upon a time"?
 
 # %% id="snippet"
 set_threads(2)
@@ -94,13 +93,15 @@ print(generated_text)
 # %% [markdown] id="distribution-intro"
 # ## 2. One token at a time
 #
-# So let us look. `gpt` is the course's GPT with the same weights. We ask once: what may follow this message? **Guess first:** how much does the favourite get?
+# So let us look. `gpt` is our own class with the same weights. We ask once: what may follow this message? **Guess first:** how much does the favourite get?
 
 
 # %% id="distribution"
 torch.set_grad_enabled(False)  # nothing is trained in this lesson
 gpt = GPT.from_pretrained(folder)
 eos_id = gpt.config.eos_id  # the end of a conversation
+num_trained = read_training_log(course_gpt.FOLDER)["rows"][-1]["tokens"]
+print(f"the course's model was trained on {num_trained:,} tokens of conversations")
 prompt_ids = tokenizer.encode("Hi! How are you doing?\n", return_tensors="pt")  # (1, T)
 next_logits = gpt(prompt_ids)[:, -1]  # (1, T, V) -> (1, V)
 next_p = next_logits[0].softmax(-1)  # (V,)
@@ -128,7 +129,7 @@ num_for_half = int((next_p.sort(descending=True).values.cumsum(-1) < 0.5).sum())
 print(f"favourite {favourite:.2f}; {num_for_half} tokens hold one half; the last bar holds {tail:.2f}")
 
 # %% [markdown] id="distribution-notice"
-# The favourite gets 0.30 <!-- claim: favourite ~= 0.30 ± 0.03; gpu: skip -->. The last bar, nearly eight thousand tokens with almost nothing each, holds 0.40 <!-- claim: tail ~= 0.40 ± 0.03; gpu: skip -->. Keep this picture in mind: everything below is a rule for choosing from it.
+# The favourite gets 0.34 <!-- claim: favourite ~= 0.34 ± 0.03; gpu: skip -->. The last bar, nearly eight thousand tokens with almost nothing each, holds 0.33 <!-- claim: tail ~= 0.33 ± 0.03; gpu: skip -->. Keep this picture in mind: everything below is a rule for choosing from it.
 #
 # ### Exercise 08.1
 # Write the loop. How to choose is not its business: it is handed a function `choose`.
@@ -174,11 +175,15 @@ viz.lines(
 print(tokenizer.decode(greedy_ids[0]))
 loop_share = repeated_share(greedy_ids[0].tolist(), 4)
 human_share = repeated_share(human_ids[0].tolist(), 4)
-late_p, human_p = chosen_p["greedy"][-40:].mean().item(), chosen_p["people"].mean().item()
+late_p = chosen_p["greedy"][-40:].mean().item()
+surprises = {name: (p < 0.01).float().mean().item() for name, p in chosen_p.items()}  # tokens below 1%
 print(f"runs of four tokens that came before: greedy {loop_share:.0%}, people {human_share:.0%}")
+print(f"tokens with a probability below 1%: greedy {surprises['greedy']:.0%}, people {surprises['people']:.0%}")
 
 # %% [markdown] id="loop-notice"
-# The text falls into a **loop**. Of its runs of four tokens, 70% <!-- claim: loop_share ~= 0.7 ± 0.2; gpu: > 0.2 --> came before; in the real conversation fewer than 15% <!-- claim: human_share < 0.15 -->. And the loop feeds itself: the more often a phrase stands there, the more probable its next repetition is, until the model gives each token 0.8 <!-- claim: late_p ~= 0.8 ± 0.2; smoke: > 0.3; gpu: > 0.3 -->. People write tokens that get 0.15 <!-- claim: human_p ~= 0.15 ± 0.07; smoke: < 0.3; gpu: < 0.5 --> on average, jumping up and down. Nobody talks like the most probable text.
+# The text falls into a **loop**. Of its runs of four tokens, 78% <!-- claim: loop_share ~= 0.78 ± 0.15; smoke: > 0.3; gpu: > 0.2 --> came before; in the real conversation fewer than 15% <!-- claim: human_share < 0.15 -->. And not because the model is sure: a token of the loop gets 0.36 <!-- claim: late_p ~= 0.36 ± 0.15; smoke: > 0.15; gpu: > 0.2 --> on average, and the rest is spread over thousands. Greedy decoding does not see that. The largest wins, the same beginning leads to the same choice, and each repetition is one more reason for the next.
+#
+# People surprise the model all the time. 50% <!-- claim: surprises["people"] ~= 0.5 ± 0.15; smoke: > 0.2; gpu: > 0.1 --> of their tokens had a probability below 1%, of greedy's none (0% <!-- claim: surprises["greedy"] == 0; gpu: < 0.1 -->). Nobody talks like the most probable text.
 
 # %% [markdown] id="sample-intro"
 # ## 3. Draw
@@ -210,7 +215,7 @@ tail_of = {name: 1 - p[next_p.topk(10).indices].sum().item() for name, p in shap
 print("outside of the ten favourites:", {name: round(share, 3) for name, share in tail_of.items()})
 
 # %% [markdown] id="dials-notice"
-# By far more than half. Temperature 0.5 squares all probabilities, so what was small becomes tiny: the tail's share falls from 0.48 <!-- claim: tail_of["as the model says"] ~= 0.48 ± 0.04; gpu: skip --> to 0.07 <!-- claim: tail_of["temperature 0.5"] ~= 0.07 ± 0.04; gpu: skip -->. At 1.5 the tail has 0.83 <!-- claim: tail_of["temperature 1.5"] ~= 0.83 ± 0.06; gpu: skip -->, and a draw is mostly noise.
+# By far more than half. Temperature 0.5 squares all probabilities, so what was small becomes tiny: the tail's share falls from 0.40 <!-- claim: tail_of["as the model says"] ~= 0.40 ± 0.03; gpu: skip --> to 0.01 <!-- claim: tail_of["temperature 0.5"] ~= 0.01 ± 0.01; gpu: skip -->. At 1.5 the tail has 0.79 <!-- claim: tail_of["temperature 1.5"] ~= 0.79 ± 0.04; gpu: skip -->, and a draw is mostly noise.
 #
 # A draw cannot be compared token for token with another draw. Two things can be compared: shares of many draws with probabilities; and, since all three programs draw with `torch.multinomial`, texts that start from the same seed.
 
@@ -236,24 +241,24 @@ for name, tokens in drawn.items():
     print(f"{name:12}", *(f"{count:7}" for count in counts), f"  chi-square {chi_square[name]:.1f}")
 
 # %% [markdown] id="draws-notice"
-# $\chi^2 = \sum_i (n_i - e_i)^2 / e_i$ adds up the squared distances of counts from what is expected, each measured by its own chance variation. For ten tokens it should be about 9, and above 28 only once in a thousand times. All three stay below 28 <!-- claim: max(chi_square.values()) < 28 -->. A rule that differs shows at once: with temperature 1.0 instead of 0.8 you would expect far more.
+# $\chi^2 = \sum_i (n_i - e_i)^2 / e_i$ adds up the squared distances of counts from what is expected, each measured by its own chance variation. For ten tokens it should be about 9, and above 28 only once in a thousand times. All three stay below 28 <!-- claim: max(chi_square.values()) < 28; gpu: < 40 -->. A rule that differs shows at once: with temperature 1.0 instead of 0.8 you would expect far more.
 
 # %% id="draws-wrong"
 torch.manual_seed(seed)
 one_p = top_k_probabilities(next_logits, 1.0, 10)[0]
 counts = torch.bincount(torch.multinomial(one_p, num_draws, replacement=True), minlength=V)[ten]
 chi_square_wrong = ((counts - expected).square() / expected).sum().item()
+writers = {
+    "yours": lambda: continue_text(
+        gpt, prompt_ids, 25, lambda z, ids: torch.multinomial(top_k_probabilities(z, 0.8, 10), 1)[:, 0], eos_id
+    ),
+    "generate": lambda: generate(gpt, prompt_ids, 25, eos_id=eos_id, **options),
+    "transformers": lambda: model.generate(prompt_ids, max_new_tokens=25, do_sample=True, **options),
+}
 texts = {}
-for name in ("yours", "generate", "transformers"):
+for name, write in writers.items():
     torch.manual_seed(seed)
-    if name == "yours":
-        texts[name] = continue_text(
-            gpt, prompt_ids, 25, lambda z, ids: torch.multinomial(top_k_probabilities(z, 0.8, 10), 1)[:, 0], eos_id
-        )
-    elif name == "generate":
-        texts[name] = generate(gpt, prompt_ids, 25, eos_id=eos_id, **options)
-    else:
-        texts[name] = model.generate(prompt_ids, max_new_tokens=25, do_sample=True, **options)
+    texts[name] = write()
 same_seed_equal = texts["yours"].tolist() == texts["generate"].tolist() == texts["transformers"].tolist()
 print(f"chi-square of a wrong temperature: {chi_square_wrong:.0f}")
 print("one seed, three programs, the same tokens:", same_seed_equal)
@@ -309,13 +314,13 @@ viz.bars(
     share,
     ylabel="share of positions",
     value_format="{:.0%}",
-    title="How many tokens hold 90%: from one to a thousand",
+    title="How many tokens hold 90%: from one to thousands",
     ax=viz.new_axes((7, 3.8)),
-)
+).set_xlabel("tokens in the nucleus")
 print(f"{len(sizes):,} positions; the median nucleus has {sorted(sizes)[len(sizes) // 2]} tokens")
 
 # %% [markdown] id="nucleus-count-notice"
-# No single $k$ fits. At 3% <!-- claim: share["1"] ~= 0.03 ± 0.03; gpu: skip --> of positions one token is enough; at 64% <!-- claim: share["101 to 1,000"] + share["more"] ~= 0.64 ± 0.1; gpu: skip --> more than a hundred are needed. (A better model is surer: its nuclei are smaller.)
+# No single $k$ fits. At 1% <!-- claim: share["1"] ~= 0.01 ± 0.01; smoke: < 0.1; gpu: skip --> of positions one token is enough; at 68% <!-- claim: share["101 to 1,000"] + share["more"] ~= 0.68 ± 0.06; smoke: > 0.5; gpu: skip --> more than a hundred are needed. (A better model is surer: its nuclei are smaller.)
 #
 # Is it `transformers`' top-p? From one seed, your filter in your loop must write their text.
 
@@ -336,8 +341,9 @@ print("the same tokens:", nucleus_equal)
 print(tokenizer.decode(nucleus_text[0]))
 
 # %% [markdown] id="variety-intro"
-# The same tokens: True <!-- claim: nucleus_equal == True -->.
-#
+# The same tokens: True <!-- claim: nucleus_equal == True -->. (Both draw; without the seed they would differ.)
+
+# %% [markdown] id="variety-goal"
 # ## 5. Too much of the same, too much of anything
 #
 # Which temperature is right? Reading one sample tells little, so we measure many. Three numbers, all on words:
@@ -392,16 +398,18 @@ viz.lines(
     **axis,
 )
 cold, warm, hot = min(temperatures), 1.0, max(temperatures)
+for t, numbers in [*measured.items(), ("people", of_people)]:
+    print(f"{t!s:7}", *(f"{name} {value:.3f}  " for name, value in numbers.items()))
 for t in (cold, warm, hot):
     print(f"{t}: {tokenizer.decode(samples[t][0])[:150]!r}")
 
 # %% [markdown] id="variety-notice"
-# At temperature 0.3 only 0.2 <!-- claim: measured[cold]["distinct-2"] ~= 0.2 ± 0.15; gpu: < 1 --> of all pairs are different ones, and at 1.0 it is 0.88 <!-- claim: measured[warm]["distinct-2"] ~= 0.88 ± 0.07; gpu: < 1 -->. People: 0.92 <!-- claim: of_people["distinct-2"] ~= 0.92 ± 0.05 -->. So the model is about as varied as people are where nothing was reshaped, at temperature 1. That is no accident. Training made its probabilities match how often people chose each token, so an honest draw is as varied as people.
+# At temperature 0.3 only 0.2 <!-- claim: measured[cold]["distinct-2"] ~= 0.2 ± 0.1; smoke: < 0.6; gpu: < 1 --> of all pairs are different ones, and at 1.0 it is 0.86 <!-- claim: measured[warm]["distinct-2"] ~= 0.86 ± 0.06; smoke: > 0.7; gpu: <= 1 -->. People: 0.90 <!-- claim: of_people["distinct-2"] ~= 0.90 ± 0.03; smoke: > 0.8; gpu: > 0.8 -->. So the model is about as varied as people are where nothing was reshaped, at temperature 1. That is no accident. Training made its probabilities match how often people chose each token, so an honest draw is as varied as people.
 #
 # But read the three samples. The cold one is fluent and says nothing. The one at 1.0 has people's variety without their sense: each token drawn from the tail is followed by more text about it. At 1.5 the variety is higher than people's, and it is noise. **Variety is not quality**; it only shows when one is missing. In practice one draws a little below 1, or cuts the tail: both trade variety for sense.
 
 # %% [markdown] id="penalty-intro"
-# Another cure for loops leaves the rest of the distribution alone. A **repetition penalty** makes tokens that the text already holds less likely: it divides their logits by the penalty. Careful with the sign. A negative logit, divided by 2, *grows*. So negative logits are multiplied.
+# Another cure for loops leaves the rest of the distribution alone. A **repetition penalty** makes tokens that the text already holds less likely: it divides their logits by the penalty. Careful with the sign. A negative logit, divided by 2, *grows*. So negative logits are multiplied by it.
 #
 # ### Exercise 08.4
 # Write it. `is_token` is False at padding, which is no text; without it, all positions count.
@@ -430,7 +438,7 @@ for penalty in (1.0, 1.1, 1.3, 2.0):
 print("always the same tokens:", penalty_equal)
 
 # %% [markdown] id="penalty-notice"
-# All equal: True <!-- claim: penalty_equal == True -->. The loop, 60% <!-- claim: penalty_share[1.0] ~= 0.6 ± 0.3; gpu: > 0 --> repeated without a penalty, is gone at 1.3: below 10% <!-- claim: penalty_share[1.3] < 0.1 -->. What comes instead is not better writing. The rule hits names, "I", full stops and line breaks like anything else, so a strong penalty makes sentences that never end and words that nobody asked for. It cures the symptom.
+# All equal: True <!-- claim: penalty_equal == True -->. The loop, 40% <!-- claim: penalty_share[1.0] ~= 0.4 ± 0.2; smoke: >= 0; gpu: >= 0 --> repeated without a penalty, is gone at 1.3: below 10% <!-- claim: penalty_share[1.3] < 0.1; gpu: < 0.5 -->. What comes instead is not better writing. The rule hits names, "I", full stops and line breaks like anything else, so a strong penalty makes sentences that never end and words that nobody asked for. It cures the symptom.
 
 # %% [markdown] id="beams-intro"
 # ## 6. Look further ahead: beam search
@@ -480,7 +488,7 @@ for num_beams, alpha in [(2, 1.0), (4, 1.0), (4, 0.0)]:
 print("always the same tokens:", beams_equal)
 
 # %% [markdown] id="dull-intro"
-# All equal: True <!-- claim: beams_equal == True -->. Now the question that matters: is a more probable text a better one? We answer held-out messages in several ways, each reply ending with its line, and ask the *same model* how probable it finds what was said, and what a person really answered. **Guess first:** order these by log-probability per token: the person, a draw, greedy, four beams.
+# All equal: True <!-- claim: beams_equal == True -->. Now the question that matters: is a more probable text a better one? We answer held-out messages in several ways, each reply ending with its line, and ask the *same model* how probable it finds each reply, and what a person really answered. **Guess first:** order these by log-probability per token: the person, a draw, greedy, four beams.
 
 # %% id="dull-prompts"
 prompts, human = [], []
@@ -559,9 +567,9 @@ lengths = {name: result[2] for name, result in results.items()}
 distinct = {name: result[3] for name, result in results.items()}
 
 # %% [markdown] id="dull-notice"
-# The order is the opposite of what "better" would be. People's replies get -4.3 <!-- claim: log_p["people"] ~= -4.3 ± 0.5; gpu: skip --> nats per token, plain draws nearly the same (a difference below 0.8 <!-- claim: abs(log_p["people"] - log_p["draw"]) < 0.8 -->). Greedy gets more than 1.5 <!-- claim: log_p["greedy"] - log_p["people"] > 1.5; gpu: > 0.5 --> nats more than people, and beams more than greedy: +0.2 <!-- claim: log_p["4 beams"] - log_p["greedy"] ~= 0.2 ± 0.19; gpu: > -0.5 -->. So beam search does its job. It finds what the model thinks most probable, and that is a platitude that fits everywhere: distinct-2 falls from people's 0.93 <!-- claim: distinct["people"] ~= 0.93 ± 0.06 --> to less than 0.4 <!-- claim: distinct["4 beams"] < 0.4; gpu: < 0.95 -->.
+# The order is the opposite of what "better" would be. People's replies get -4.2 <!-- claim: log_p["people"] ~= -4.2 ± 0.3; smoke: < -2; gpu: < -2 --> nats per token, plain draws nearly the same (a difference below 0.4 <!-- claim: abs(log_p["people"] - log_p["draw"]) < 0.4; smoke: < 2; gpu: < 2 -->). Greedy gets more than 1.5 <!-- claim: log_p["greedy"] - log_p["people"] > 1.5; smoke: > 0.5; gpu: > 0.5 --> nats more than people, and beams more than greedy: +0.27 <!-- claim: log_p["4 beams"] - log_p["greedy"] ~= 0.27 ± 0.2; smoke: > -0.3; gpu: > -0.5 -->. So beam search does its job. It finds what the model thinks most probable, and that is a platitude that fits everywhere: distinct-2 falls from people's 0.97 <!-- claim: distinct["people"] ~= 0.97 ± 0.02; smoke: > 0.9; gpu: > 0.9 --> to less than 0.4 <!-- claim: distinct["4 beams"] < 0.4; smoke: < 0.9; gpu: < 0.95 -->.
 #
-# The last row shows why the length penalty is there. The most probable reply as a whole is short: each token costs, so α = 0 says little, at fewer than 0.8 <!-- claim: lengths["4 beams, α = 0"] / lengths["people"] < 0.8; gpu: < 1 --> times people's tokens. Divided by length, long ones win again, and in a weak model the cheapest long text is a loop.
+# The last row shows why the length penalty is there. The most probable reply as a whole is short: each token costs, so α = 0 says little, at fewer than 0.8 <!-- claim: lengths["4 beams, α = 0"] / lengths["people"] < 0.8; smoke: < 1.2; gpu: < 1.2 --> times people's tokens. Divided by length, long ones win again, and in a weak model the cheapest long text is a loop.
 #
 # A conversation has no single right continuation, and whoever looks for the most probable one finds the average of all. Beam search has its place where the answer is nearly fixed by the input, as in translation.
 
@@ -634,7 +642,7 @@ theirs = [
 print("transformers with and without its cache, the same tokens:", theirs[0].tolist() == theirs[1].tolist())
 
 # %% [markdown] id="cost-intro"
-# Token for token the same (True <!-- claim: cache_identical == True -->), and logits within 0.001 <!-- claim: cache_difference < 1e-3 -->: other sums in another order, so not the last bit. The cache is no approximation.
+# Token for token the same (True <!-- claim: cache_identical == True -->), and logits within 0.001 <!-- claim: cache_difference < 1e-3; gpu: < 1e-2 -->: other sums in another order, so not the last bit. The cache is no approximation.
 #
 # What does it save? Without it, token $n$ costs a pass over $n$ positions: $n^2 / 2$ in all. With it, one position each. We take the time at every token. **Guess first:** what shapes will the two curves have?
 
@@ -770,7 +778,8 @@ bytes_equal = "".join(shown) == "Ça va? 🦔"
 
 # %% [markdown] id="bad-intro"
 # Holding incomplete bytes back gives the text: True <!-- claim: bytes_equal == True -->.
-#
+
+# %% [markdown] id="bad-goal"
 # ## 9. What cannot work
 #
 # Generation fails in quiet ways: a prompt cut in silence, a filter that leaves nothing, a temperature of 0 that divides by zero. The library refuses all of them, with the rule and the value. Read each and ask what would have happened otherwise.
