@@ -55,8 +55,8 @@ class Settings:
 
     batch_size: int = 16
     num_steps: int = 1_200
-    max_lr: float = 5e-4
-    lora_lr: float = 5e-3
+    max_lr: float = 2e-4
+    lora_lr: float = 4e-3
     rank: int = 8
     alpha: float = 16.0
     num_watched: int = 320  # validation replies
@@ -68,7 +68,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Setting:
+class Material:
     """The untuned model, its tokenizer, and the exchanges of each split."""
 
     base: GPT
@@ -85,20 +85,20 @@ def main() -> int:
     """Tune twice, measure, write the log."""
     runtime.set_threads(min(2, runtime.num_cores()))
     settings = Settings()
-    setting = open_setting(settings.seed)
-    items, choices = questions(setting.pairs["test"], settings)
-    bits, hits = {"untuned, own format": own_format_bits(setting, items)}, {}
+    material = open_material(settings.seed)
+    items, choices = questions(material.pairs["test"], settings)
+    bits, hits = {"untuned, own format": own_format_bits(material, items)}, {}
     rows = []
     for method in ("full", "LoRA"):
-        model, method_rows = tune(method, setting, settings)
+        model, method_rows = tune(method, material, settings)
         rows += method_rows
-        bits[method], hits[method] = judge(model, setting, items, choices)
+        bits[method], hits[method] = judge(model, material, items, choices)
     bits["SmolLM2"] = smollm_bits(items)
     log = {
         "command": COMMAND,
         "machine": runtime.environment_report(),
         "settings": asdict(settings),
-        "own_format": validation_bits(setting, settings),
+        "own_format": validation_bits(material, settings),
         "test_bytes": [num_bytes(e.reply) for e in items],
         "test_bits": {name: [round(value, 2) for value in values] for name, values in bits.items()},
         "hits": hits,
@@ -109,7 +109,7 @@ def main() -> int:
     return 0
 
 
-def open_setting(seed: int) -> Setting:
+def open_material(seed: int) -> Material:
     """The shipped model, and lesson 09's exchanges in its order: 25 to 100 characters, shuffled by the seed."""
     splits = split_conversations(clean_conversations(load_conversations())[0])
     pairs = {
@@ -119,7 +119,7 @@ def open_setting(seed: int) -> Setting:
     for part in pairs.values():
         random.Random(seed).shuffle(part)
     tokenizer = BytePairEncoding.load(course_gpt.FOLDER)
-    return Setting(GPT.from_pretrained(course_gpt.FOLDER), tokenizer, tokenizer.token_id(END_OF_TEXT), pairs)
+    return Material(GPT.from_pretrained(course_gpt.FOLDER), tokenizer, tokenizer.token_id(END_OF_TEXT), pairs)
 
 
 def questions(pairs: list[Exchange], settings: Settings) -> tuple[list[Exchange], list[list[int]]]:
@@ -130,19 +130,19 @@ def questions(pairs: list[Exchange], settings: Settings) -> tuple[list[Exchange]
     return items, [[i, *rng.sample(others[i], settings.num_choices - 1)] for i in range(len(items))]
 
 
-def tune(method: str, setting: Setting, settings: Settings) -> tuple[GPT, list[dict]]:
+def tune(method: str, material: Material, settings: Settings) -> tuple[GPT, list[dict]]:
     """A tuned copy of the model, and the log's rows."""
     torch.manual_seed(settings.seed)
-    model, max_lr = copy.deepcopy(setting.base), settings.max_lr
+    model, max_lr = copy.deepcopy(material.base), settings.max_lr
     if method == "LoRA":
         model, max_lr = add_lora(model, ("qkv",), settings.rank, settings.alpha), settings.lora_lr
     config = TrainConfig(max_lr=max_lr, batch_size=settings.batch_size)
     objective = LanguageModelLoss(model)
     optimizer = make_adamw(objective, config, head_names=())
-    examples = setting.examples(setting.pairs["train"])
+    examples = material.examples(material.pairs["train"])
     batches = AnswerBatches(
         examples,
-        setting.end_id,
+        material.end_id,
         batch_size=settings.batch_size,
         num_steps=settings.num_steps,
         seed=settings.seed,
@@ -152,7 +152,7 @@ def tune(method: str, setting: Setting, settings: Settings) -> tuple[GPT, list[d
     def on_step(done: int, history: History | None) -> None:
         if done in WATCHED_STEPS or done == len(batches):
             row = {"method": method, "step": done, "seconds": round(time.perf_counter() - start)}
-            rows.append(row | {"trained": trained_parameters(model)} | measure(model, setting, settings))
+            rows.append(row | {"trained": trained_parameters(model)} | measure(model, material, settings))
             print(rows[-1], flush=True)
             model.train()
 
@@ -161,22 +161,22 @@ def tune(method: str, setting: Setting, settings: Settings) -> tuple[GPT, list[d
     return model, rows
 
 
-def measure(model: GPT, setting: Setting, settings: Settings) -> dict[str, float]:
+def measure(model: GPT, material: Material, settings: Settings) -> dict[str, float]:
     """Bits per byte and perplexity of validation replies, and the share of sampled answers that end by themselves."""
-    watched = setting.pairs["validation"][: settings.num_watched]
-    examples = setting.examples(watched)
+    watched = material.pairs["validation"][: settings.num_watched]
+    examples = material.examples(watched)
     prompts = [example.prompt for example in examples]
-    scores = score_answers(model.eval(), prompts, [example.answer for example in examples], setting.end_id)
+    scores = score_answers(model.eval(), prompts, [example.answer for example in examples], material.end_id)
     generator = torch.Generator().manual_seed(settings.seed)
     asked = prompts[: settings.num_written]
-    written = write_answers(model, asked, setting.end_id, settings.max_new_tokens, generator=generator, **SAMPLING)
+    written = write_answers(model, asked, material.end_id, settings.max_new_tokens, generator=generator, **SAMPLING)
     return summary(scores, watched) | {"ended": sum(answer.finished for answer in written) / len(written)}
 
 
-def validation_bits(setting: Setting, settings: Settings) -> dict[str, float]:
+def validation_bits(material: Material, settings: Settings) -> dict[str, float]:
     """`measure` for the untuned model in the format that it was trained on, without the answers."""
-    watched = setting.pairs["validation"][: settings.num_watched]
-    return summary(own_format_scores(setting, watched), watched)
+    watched = material.pairs["validation"][: settings.num_watched]
+    return summary(own_format_scores(material, watched), watched)
 
 
 def summary(scores: list[torch.Tensor], items: Sequence[Exchange]) -> dict[str, float]:
@@ -194,25 +194,27 @@ def num_bytes(reply: str) -> int:
     return len(one_line(reply).encode()) + 1
 
 
-def own_format_scores(setting: Setting, items: Sequence[Exchange]) -> list[torch.Tensor]:
+def own_format_scores(material: Material, items: Sequence[Exchange]) -> list[torch.Tensor]:
     """Scores of the untuned model where message and reply are lines, as in its training, and a new line ends both."""
-    (new_line,) = setting.tokenizer.encode("\n")
-    prompts = [[setting.end_id, *setting.tokenizer.encode(one_line(e.message) + "\n")] for e in items]
-    return score_answers(setting.base, prompts, [setting.tokenizer.encode(one_line(e.reply)) for e in items], new_line)
+    (new_line,) = material.tokenizer.encode("\n")
+    prompts = [[material.end_id, *material.tokenizer.encode(one_line(e.message) + "\n")] for e in items]
+    return score_answers(
+        material.base, prompts, [material.tokenizer.encode(one_line(e.reply)) for e in items], new_line
+    )
 
 
-def own_format_bits(setting: Setting, items: Sequence[Exchange]) -> list[float]:
+def own_format_bits(material: Material, items: Sequence[Exchange]) -> list[float]:
     """The bits of each reply, for the untuned model."""
-    return [-score.sum().item() / math.log(2) for score in own_format_scores(setting, items)]
+    return [-score.sum().item() / math.log(2) for score in own_format_scores(material, items)]
 
 
 def judge(
-    model: GPT, setting: Setting, items: Sequence[Exchange], choices: list[list[int]]
+    model: GPT, material: Material, items: Sequence[Exchange], choices: list[list[int]]
 ) -> tuple[list[float], dict[str, str]]:
     """For every test item the bits of its true reply, and whether each way of scoring puts that reply first."""
-    end_id, replies = setting.end_id, [setting.tokenizer.encode(one_line(e.reply)) for e in items]
-    prompts = [encode_prompt(setting.tokenizer, end_id, e.message) for e in items]
-    nobody = encode_prompt(setting.tokenizer, end_id, None)
+    end_id, replies = material.end_id, [material.tokenizer.encode(one_line(e.reply)) for e in items]
+    prompts = [encode_prompt(material.tokenizer, end_id, e.message) for e in items]
+    nobody = encode_prompt(material.tokenizer, end_id, None)
     alone = score_answers(model, [nobody] * len(items), replies, end_id)
     asked = [(i, j) for i, row in enumerate(choices) for j in row]
     flat = score_answers(model, [prompts[i] for i, _ in asked], [replies[j] for _, j in asked], end_id)
