@@ -1,4 +1,4 @@
-"""Exercises of lesson 08: the loop that writes, temperature and top-k, top-p, repetition, beams, the cache."""
+"""Exercises of lesson 08: the loop that writes, temperature and top-k, top-p, repetition, beams, cache, padding."""
 
 import torch
 import torch.nn.functional as F
@@ -7,6 +7,7 @@ from course_utils.exercises import lesson_08_checks as checks
 from course_utils.exercises import lesson_08_wrong as wrong
 from course_utils.exercises import lesson_08_wrong_reading as wrong_reading
 from course_utils.exercises.framework import Exercise
+from course_utils.generation.prompts import left_pad
 from course_utils.generation.sampling import repetition_logits, top_p_filter
 from course_utils.models.attention import merge_heads, split_heads
 
@@ -216,6 +217,25 @@ EXERCISES = [
             "How many positions are there already? `cache[0][0].shape[2]`. Position vectors begin there.",
             "Old keys stand in front: `torch.cat([old, new], dim=2)`. The same for values.",
             "Query t of the new ones sits at position start + t and sees keys 0 to start + t: `tril(start)`.",
+        ],
+    ),
+    Exercise(
+        "08.7",
+        title="prompts of unequal lengths",
+        solution=left_pad,
+        check=checks.check_left_pad,
+        minutes=5,
+        difficulty=2,
+        wrong=[
+            wrong_reading.pads_on_the_right,
+            wrong_reading.mask_turned_round,
+            wrong_reading.mask_as_on_the_right,
+            wrong_reading.mask_by_id,
+            wrong_reading.cuts_to_the_shortest,
+        ],
+        hints=[
+            "Every row is `[pad_id] * (T - len(prompt)) + prompt`, with T the longest prompt's length.",
+            "A row's mask is False at its first T - len(prompt) places. Look at lengths, not at ids.",
         ],
     ),
 ]

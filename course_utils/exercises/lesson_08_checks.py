@@ -4,6 +4,7 @@ import math
 
 import torch
 
+from course_utils.exercises.describe import describe
 from course_utils.exercises.expect import expect, expect_close, expect_equal
 from course_utils.models.gpt import GPT
 from course_utils.models.gpt_config import GPTConfig
@@ -221,7 +222,23 @@ def first(answer) -> torch.Tensor:
 
 
 def pair(answer) -> tuple:
-    """What `read_new` returned, if it is a pair."""
-    message = f"Expected a pair, logits and cache, got {type(answer).__name__}."
+    """What was returned, if it is a pair."""
+    message = f"Expected a pair, got {describe(answer)}."
     expect(isinstance(answer, tuple | list) and len(answer) == 2, message, "What does the docstring say is returned?")
     return tuple(answer)
+
+
+def check_left_pad(left_pad) -> None:
+    """Ids and mask of three prompts and of one; one prompt holds the padding's own id."""
+    for prompts, pad_id in [([[5, 6, 7, 2], [8], [9, 3]], 0), ([[5, 6, 7], [3, 8], [9, 3, 3, 4, 1]], 3), ([[7, 2]], 0)]:
+        T, tried = max(map(len, prompts)), f"prompts {prompts}, pad_id = {pad_id}"
+        ids, mask = pair(left_pad(prompts, pad_id))
+        rows = [[pad_id] * (T - len(prompt)) + prompt for prompt in prompts]
+        question = "New tokens are put at the right end of a row. What must stand directly before them?"
+        expect_equal(ids, torch.tensor(rows), tried=tried, question=question)
+        is_mask = isinstance(mask, torch.Tensor) and mask.shape == ids.shape
+        cause = "The mask is a tensor, (B, T) like the ids."
+        expect(is_mask, f"Expected a mask like the ids, got {describe(mask)}.", cause, tried=tried)
+        places = [[place >= T - len(prompt) for place in range(T)] for prompt in prompts]
+        question = "True at tokens, also at a token that is the same as the padding; False at padding alone."
+        expect_equal(mask.bool(), torch.tensor(places), tried=tried, question=question)

@@ -1,4 +1,4 @@
-"""Wrong answers to the exercises of lesson 08 on beams and on the cache; the others are in `lesson_08_wrong`."""
+"""Wrong answers to the exercises of lesson 08 on beams, the cache and padding; the others are in `lesson_08_wrong`."""
 
 import torch
 import torch.nn.functional as F
@@ -117,3 +117,44 @@ def mask_from_the_left(model, token_ids, cache=None):
 def one_cache_for_all_layers(model, token_ids, cache=None):
     """gives every layer the keys and values of layer 0"""
     return _read(model, token_ids, cache, source=0)
+
+
+def _padded(prompts, pad_id, on_the_right=False):
+    """Rows of the longest prompt's length, and how many tokens each has."""
+    T = max(map(len, prompts))
+    rows = []
+    for prompt in prompts:
+        padding = [pad_id] * (T - len(prompt))
+        rows.append([*prompt, *padding] if on_the_right else [*padding, *prompt])
+    return torch.tensor(rows), torch.tensor([len(prompt) for prompt in prompts])
+
+
+def pads_on_the_right(prompts, pad_id=0):
+    """pads on the right, as for BERT: new tokens would follow padding"""
+    ids, lengths = _padded(prompts, pad_id, on_the_right=True)
+    return ids, torch.arange(ids.shape[1]) < lengths[:, None]
+
+
+def mask_turned_round(prompts, pad_id=0):
+    """marks the padding instead of the tokens"""
+    ids, lengths = _padded(prompts, pad_id)
+    return ids, torch.arange(ids.shape[1]) < ids.shape[1] - lengths[:, None]
+
+
+def mask_as_on_the_right(prompts, pad_id=0):
+    """pads on the left and makes the mask of the right"""
+    ids, lengths = _padded(prompts, pad_id)
+    return ids, torch.arange(ids.shape[1]) < lengths[:, None]
+
+
+def mask_by_id(prompts, pad_id=0):
+    """takes every pad_id for padding, also where a prompt holds that token itself"""
+    ids, _ = _padded(prompts, pad_id)
+    return ids, ids != pad_id
+
+
+def cuts_to_the_shortest(prompts, pad_id=0):
+    """cuts all prompts to the length of the shortest"""
+    T = min(map(len, prompts))
+    ids = torch.tensor([prompt[-T:] for prompt in prompts])
+    return ids, torch.ones_like(ids, dtype=torch.bool)

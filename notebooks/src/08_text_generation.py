@@ -30,6 +30,7 @@
 
 # %% id="imports"
 from collections import Counter
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -168,7 +169,7 @@ def token_probabilities(ids):
 
 
 chosen_p = {name: token_probabilities(ids) for name, ids in [("greedy", greedy_ids), ("people", human_ids)]}
-ax = viz.new_axes((9, 3.6))
+ax = viz.new_axes((8, 3.2))
 viz.lines(
     chosen_p, xlabel="token", ylabel="its probability", title="Greedy never surprises the model; people do", ax=ax
 )
@@ -181,7 +182,7 @@ print(f"runs of four tokens that came before: greedy {loop_share:.0%}, people {h
 print(f"tokens with a probability below 1%: greedy {surprises['greedy']:.0%}, people {surprises['people']:.0%}")
 
 # %% [markdown] id="loop-notice"
-# The text falls into a **loop**. Of its runs of four tokens, 82% <!-- claim: loop_share ~= 0.82 ± 0.1; smoke: > 0.3; gpu: > 0.2 --> came before; in the real conversation fewer than 15% <!-- claim: human_share < 0.15 -->. And not because the model is sure: a token of the loop gets 0.36 <!-- claim: late_p ~= 0.36 ± 0.15; smoke: > 0.15; gpu: > 0.2 --> on average, and the rest is spread over thousands. Greedy decoding does not see that. The largest wins, the same beginning leads to the same choice, and each repetition is one more reason for the next.
+# The text falls into a **loop**. Of its runs of four tokens, 82% <!-- claim: loop_share ~= 0.82 ± 0.1; smoke: > 0.3; gpu: > 0.2 --> came before; in the real conversation fewer than 15% <!-- claim: human_share < 0.15 -->. And not because the model is sure: a token of the loop gets 0.36 <!-- claim: late_p ~= 0.36 ± 0.15; smoke: > 0.15; gpu: > 0.2 --> on average, and the rest is spread over thousands. Greedy decoding does not see that. The largest wins, however small, and once the last words are those of an earlier place, the next choice is likely to be the one made there.
 #
 # People surprise the model all the time. 47% <!-- claim: surprises["people"] ~= 0.47 ± 0.05; smoke: > 0.2; gpu: > 0.1 --> of their tokens had a probability below 1%, of greedy's none (0% <!-- claim: surprises["greedy"] == 0; gpu: < 0.1 -->). Nobody talks like the most probable text.
 
@@ -567,7 +568,7 @@ lengths = {name: result[2] for name, result in results.items()}
 distinct = {name: result[3] for name, result in results.items()}
 
 # %% [markdown] id="dull-notice"
-# The order is the opposite of what "better" would be. (These are few replies: chance moves the table by some tenths.) People's replies get -4.1 <!-- claim: log_p["people"] ~= -4.1 ± 0.1; smoke: < -2; gpu: < -2 --> nats per token, plain draws much the same (a difference below 0.8 <!-- claim: abs(log_p["people"] - log_p["draw"]) < 0.8; smoke: < 2; gpu: < 2 -->). Greedy gets more than 1.5 <!-- claim: log_p["greedy"] - log_p["people"] > 1.5; smoke: > 0.5; gpu: > 0.5 --> nats more than people, and beams more than greedy: +0.27 <!-- claim: log_p["4 beams"] - log_p["greedy"] ~= 0.27 ± 0.2; smoke: > -0.3; gpu: > -0.5 -->. So beam search does its job. It finds what the model thinks most probable, and that is a platitude that fits everywhere: distinct-2 falls from people's 0.97 <!-- claim: distinct["people"] ~= 0.97 ± 0.02; smoke: > 0.9; gpu: > 0.9 --> to less than 0.4 <!-- claim: distinct["4 beams"] < 0.4; smoke: < 0.9; gpu: < 0.95 -->.
+# The order is the opposite of what "better" would be. (These are few replies: chance moves the table by some tenths.) People's replies get -4.1 <!-- claim: log_p["people"] ~= -4.1 ± 0.1; smoke: < -2; gpu: < -2 --> nats per token, plain draws not far from them (a difference below 0.8 <!-- claim: abs(log_p["people"] - log_p["draw"]) < 0.8; smoke: < 2; gpu: < 2 -->). Greedy gets more than 1.5 <!-- claim: log_p["greedy"] - log_p["people"] > 1.5; smoke: > 0.5; gpu: > 0.5 --> nats more than people, and beams more than greedy: +0.27 <!-- claim: log_p["4 beams"] - log_p["greedy"] ~= 0.27 ± 0.2; smoke: > -0.3; gpu: > -0.5 -->. So beam search does its job. It finds what the model thinks most probable, and that is a platitude that fits everywhere: distinct-2 falls from people's 0.97 <!-- claim: distinct["people"] ~= 0.97 ± 0.02; smoke: > 0.9; gpu: > 0.9 --> to less than 0.4 <!-- claim: distinct["4 beams"] < 0.4; smoke: < 0.9; gpu: < 0.95 -->.
 #
 # The last row shows why the length penalty is there. The most probable reply as a whole is short: each token costs, so α = 0 says little, at fewer than 0.8 <!-- claim: lengths["4 beams, α = 0"] / lengths["people"] < 0.8; smoke: < 1.2; gpu: < 1.2 --> times people's tokens. Divided by length, long ones win again: the default gives 22 <!-- claim: lengths["4 beams"] ~= 22 ± 3; smoke: > 5; gpu: > 3 --> tokens, where people use 14 <!-- claim: lengths["people"] ~= 14 ± 1; smoke: > 3; gpu: > 3 -->. In a weak model the cheapest long text is a loop.
 #
@@ -711,7 +712,15 @@ for name, num_bytes in full.items():
 # %% [markdown] id="batch-intro"
 # ## 8. Many prompts, and text as it comes
 #
-# Prompts have different lengths, and a batch is a rectangle. The shorter ones are padded, **on the left**: new tokens are put at the right end, and they must follow the prompt. The mask says where padding is, so that nobody looks at it and positions are counted from each prompt's first token.
+# Prompts have different lengths, and a batch is a rectangle. The shorter ones are padded, **on the left**: new tokens are put at the right end, and they must follow the prompt. The mask says where tokens are, so that nobody looks at padding and positions are counted from each prompt's first token.
+#
+# ### Exercise 08.7
+# You used `left_pad` in section 6. Now write it.
+
+# %% id="ex7" exercise="08.7"
+
+# %% [markdown] id="batch-look-intro"
+# Three prompts at once must give what each gives alone, in both programs.
 
 # %% id="batch"
 three = [
@@ -808,7 +817,7 @@ for name, call in bad_calls.items():
 # ## Summary
 #
 # * A model gives a distribution; a loop chooses, appends and asks again. You wrote it, and it equalled `generate` for every way to choose.
-# * Greedy decoding fell into a loop that fed itself. Temperature, top-k and top-p reshaped the distribution; top-p adapted to how sure the model was, where no single k could.
+# * Greedy decoding fell into a loop, though the model was not sure of it. Temperature, top-k and top-p reshaped the distribution; top-p adapted to how sure the model was, where no single k could.
 # * Drawn at temperature 1 the texts were as varied as people's, though not as sensible. Variety is a symptom, not quality.
 # * Beam search found more probable texts than people write, and they were generic. The most probable reply as a whole was a short one.
 # * The key/value cache changed no token. It turned quadratic work into linear work, and costs memory for every position of every text.
