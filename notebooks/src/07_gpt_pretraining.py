@@ -561,7 +561,7 @@ print(f"clipped: {clipped.mean():.1%} of all steps, the last of them step {clipp
 print(f"the longest gradient: {longest:.0f} times the median")
 
 # %% [markdown] id="norms-notice"
-# Less than 10% <!-- claim: clipped.mean() < 0.1; smoke: <= 1 --> of the steps were clipped, nearly all of them near the beginning. The longest gradient was over 3 <!-- claim: longest > 3; smoke: > 1 --> times the usual length. For the rest of this run clipping did nothing. It is an insurance, and a log of norms that jumps is often the first sign of a bad batch or of a learning rate that is too large.
+# Less than 10% <!-- claim: clipped.mean() < 0.1; smoke: <= 1 --> of the steps were clipped, nearly all of them near the beginning. The longest gradient was over 3 <!-- claim: longest > 3; smoke: > 1 --> times the usual length, and in the picture it is far longer; how far differs between machines. For the rest of this run clipping did nothing. It is an insurance, and a log of norms that jumps is often the first sign of a bad batch or of a learning rate that is too large.
 
 # %% [markdown] id="speed-intro"
 # ### How fast was that?
@@ -599,7 +599,7 @@ print(f"{flops / 1e6:.1f} million operations per token")
 print(f"{tokens_per_second:,.0f} tokens per second, {share_of_peak:.0%} of the machine's matmul peak")
 
 # %% [markdown] id="speed-notice"
-# The share is above 15% <!-- claim: share_of_peak > 0.15; smoke: > 0.01; gpu: > 0.001 -->; a good deal of the rest goes into softmax over 8,000 tokens, norms, and the optimizer, which multiply no matrices. Large models on GPUs are usually trained at a third to a half of the peak.
+# The share is above 15% <!-- claim: share_of_peak > 0.15; smoke: > 0.01; gpu: > 0.001 -->; a good deal of the rest goes into softmax over 8,000 tokens, norms, and the optimizer, which multiply no matrices. (Whatever else the machine does meanwhile disturbs both numbers of the ratio.) Large models on GPUs are usually trained at a third to a half of the peak.
 
 # %% [markdown] id="resume-intro"
 # ## 9. Stop, and go on as if nothing had happened
