@@ -77,6 +77,7 @@ max_length = 64  # tokens of a pair, special ones included
 max_lr = 1e-3
 mask_rate = 0.15  # share of the words that are chosen to be guessed
 use_nsp = True  # whether the next sentence is part of the loss
+num_doctor_pairs = 8  # of the one batch that the doctor of section 7 looks at
 num_test_batches = 10  # of 64 pairs each, for the hidden words
 num_nsp_pairs = 2048  # for the next sentence
 nsp_length = 128  # tokens of these pairs: the longest that the checkpoint was trained on
@@ -374,7 +375,7 @@ def examine(model: BertForPreTraining, batch: dict, clean: torch.Tensor, lr: flo
     output.loss.backward()
     weights = list(model.parameters())
     found["gradients"] = all(p.grad is not None and bool(p.grad.any()) for p in weights)
-    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=lr)
+    optimizer = torch.optim.AdamW([p for p in weights if p.requires_grad], lr=lr, fused=True)
     for _ in range(60):
         optimizer.zero_grad()
         loss = model(**batch).mlm_loss
@@ -389,7 +390,7 @@ def examine(model: BertForPreTraining, batch: dict, clean: torch.Tensor, lr: flo
 
 # %% id="patients"
 tiny = {"d_model": 64, "num_layers": 2, "num_heads": 4, "d_ff": 256}
-healthy = batches_of("train", 1, 8, seed).batch(0)
+healthy = batches_of("train", 1, num_doctor_pairs, seed).batch(0)
 labels = healthy["labels"]
 clean = torch.where(labels >= 0, labels, healthy["input_ids"])  # before hiding
 
