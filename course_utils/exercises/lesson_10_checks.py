@@ -134,9 +134,19 @@ def check_one_draw(draw_examples, split: Split, num_shots: int, seed: int) -> li
     for name in ("test", "validation"):
         leaked = [tweet.text for tweet in got if tweet in getattr(split, name)]
         question = "Who judges on a text must not show its label in the prompt. Which split may examples come from?"
-        expect(not leaked, f"{len(leaked)} of your examples are {name} texts: {leaked[:2]}.", question, tried=tried)
+        expect(
+            not leaked,
+            f"Texts of the {name} set are among your {num_shots} examples: {leaked[:2]}.",
+            question,
+            tried=tried,
+        )
     repeats = len(got) - len(set(got))
-    expect(repeats == 0, f"{repeats} examples are repeats.", "Do you draw without replacement?", tried=tried)
+    expect(
+        repeats == 0,
+        f"Of {num_shots} examples only {num_shots - repeats} are different.",
+        "Do you draw without replacement?",
+        tried=tried,
+    )
     counts = [sum(tweet.label == label for tweet in got) for label in range(3)]
     even = max(counts) - min(counts) <= 1
     expect(even, f"The classes are uneven: {counts}.", "How many does each class get, at least?", tried=tried)
