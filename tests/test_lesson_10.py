@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from transformers import AutoTokenizer
@@ -21,6 +22,7 @@ from course_utils.models.gpt_cache import KeyValueCache
 from course_utils.models.gpt_config import GPTConfig
 from course_utils.notebook.percent import read_source
 from course_utils.runs import in_context, scaling
+from course_utils.training import scaling as laws
 
 SOURCE = Path(__file__).resolve().parent.parent / "notebooks" / "src" / "10_scaling_laws.py"
 TINY = {"vocab_size": 49_152, "d_model": 12, "num_layers": 2, "num_heads": 2, "num_kv_heads": 1, "context_length": 512}
@@ -93,6 +95,14 @@ def test_a_run_goes_on_where_it_was_stopped(tokenizer, monkeypatch, tmp_path, ca
 def test_the_solution_is_the_library_s_formula_for_gpt2():
     config = GPTConfig.gpt2(vocab_size=31, d_model=24, num_layers=3, num_heads=6, d_ff=44, context_length=16)
     assert solutions.training_flops(config, 7) == costs.training_flops(config, 7)
+
+
+def test_the_floor_of_the_lesson_is_the_library_s():
+    sizes, rng = np.geomspace(2e4, 8e5, 5), np.random.default_rng(0)
+    shown = definitions("floor", "made_up =", np=np, scaling=laws, fit_power_law=laws.fit_power_law)
+    for floor in (0.0, 3.0):
+        losses = laws.PowerLaw(30.0, 0.3, floor).loss(sizes) * np.exp(rng.normal(0, 0.005, 5))
+        assert shown["fit_with_floor"](sizes, losses) == pytest.approx(laws.fit_with_floor(sizes, losses))
 
 
 def test_the_cut_vocabulary_is_the_experiment_s():

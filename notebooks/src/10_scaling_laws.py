@@ -446,7 +446,25 @@ live_gap = max(abs(loss - logged[tokens]) for tokens, loss in live_curve)
 # %% id="ex3" exercise="10.3"
 
 # %% [markdown] id="floor-intro"
-# And the floor? Try many, and keep the one whose line misses least. `scaling.fit_with_floor` does just that, and `scaling.fit_without_floor` is your function with a floor of 0. An interval comes from the **bootstrap**: the fitted law, plus residuals drawn again and again, fitted anew each time. It answers: with other luck, what would we have predicted?
+# And the floor? Try many, and keep the one whose line misses the losses least. Does that find a floor where there is one? We make losses up, with a floor of 3, to see.
+
+
+# %% id="floor"
+def fit_with_floor(sizes, losses) -> scaling.PowerLaw:
+    """The power law above the best of 400 floors, from just below the lowest loss down to 0."""
+    floors = losses.min() * (1 - np.geomspace(1e-3, 1, 400))
+    laws = [scaling.PowerLaw(*fit_power_law(sizes, losses, floor), float(floor)) for floor in floors]
+    return min(laws, key=lambda law: np.square(np.log(losses) - np.log(law.loss(sizes))).sum())
+
+
+made_up = scaling.PowerLaw(factor=30.0, exponent=0.3, floor=3.0).loss(sizes)
+found = fit_with_floor(sizes, made_up)
+print(f"made up: floor 3.00, exponent 0.300; found: floor {found.floor:.2f}, exponent {found.exponent:.3f}")
+
+# %% [markdown] id="fit-intro-2"
+# It finds 3.0 <!-- claim: found.floor ~= 3.0 ± 0.03 -->. `scaling.fit_with_floor` is the same, only faster, and `scaling.fit_without_floor` is your function with a floor of 0.
+#
+# An interval comes from the **bootstrap**, as in lesson 05: to the fitted law add residuals that are drawn again and again, fit anew each time, predict, and add a residual to the prediction too. It answers: with other luck, what would we have predicted?
 
 # %% id="fit"
 larger = settings.model(*experiment.PREDICTED, tokenizer.vocab_size)
