@@ -102,4 +102,17 @@ def test_a_model_too_large_to_ship_is_refused(tmp_path, tokenizer):
     model = BertForPreTraining(BertConfig(vocab_size=8_000, d_model=512, num_layers=1, num_heads=2, d_ff=4096))
     with pytest.raises(ValueError, match="at most 10,000,000 bytes"):
         export.export(tmp_path, model, tokenizer, {"rows": []})
-    assert not (tmp_path / assets.HASHES).exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_export_vouches_for_its_own_files_only(tmp_path, tokenizer, monkeypatch):
+    folder = tmp_path / "course_tiny"
+    folder.mkdir()
+    (folder / "experiment.json").write_text("{}")
+    model = BertForPreTraining(BertConfig(vocab_size=60, d_model=8, num_layers=1, num_heads=2, d_ff=8))
+    export.export(folder, model, tokenizer, {"rows": [{"step": 0}]})
+    monkeypatch.setattr(assets, "CHECKPOINTS", tmp_path)
+    (folder / "experiment.json").write_text("changed")
+    assert assets.verify_shipped("course-tiny") == folder
+    assert (folder / "vocab.txt").is_file()
+    assert not [path for path in folder.iterdir() if path.is_dir()]

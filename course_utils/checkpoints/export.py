@@ -5,7 +5,9 @@ Only the commands of `course_utils.runs` use it.
 
 import copy
 import json
+import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Protocol
 
 from torch import nn
@@ -26,18 +28,24 @@ class Saves(Protocol):
 def export(folder: Path, model: nn.Module, tokenizer: Saves, log: dict) -> None:
     """Fill `folder`; `hashes.json` comes last, so that a half-written folder is no shipped model.
 
-    Raises ValueError if the weights take more than 10 MB.
+    Raises ValueError, and changes nothing, if the weights take more than 10 MB.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / HASHES).unlink(missing_ok=True)
-    copy.deepcopy(model).half().save_pretrained(folder)
-    size = (folder / "model.safetensors").stat().st_size
-    if size > MOST_BYTES:
-        raise ValueError(f"a shipped model has at most {MOST_BYTES:,} bytes; this one has {size:,}. Make it smaller.")
-    tokenizer.save(folder)
-    write_json(folder / LOG, log)
-    files = sorted(file for file in folder.iterdir() if file.suffix in (".safetensors", ".json", ".txt"))
-    write_json(folder / HASHES, {file.name: sha256(file) for file in files})
+    with TemporaryDirectory(dir=folder) as name:  # what lies there already, such as other logs, is not ours
+        staging = Path(name)
+        copy.deepcopy(model).half().save_pretrained(staging)
+        size = (staging / "model.safetensors").stat().st_size
+        if size > MOST_BYTES:
+            raise ValueError(
+                f"a shipped model has at most {MOST_BYTES:,} bytes; this one has {size:,}. Make it smaller."
+            )
+        tokenizer.save(staging)
+        write_json(staging / LOG, log)
+        files = sorted(file.name for file in staging.iterdir())
+        (folder / HASHES).unlink(missing_ok=True)
+        for file in files:
+            os.replace(staging / file, folder / file)
+    write_json(folder / HASHES, {file: sha256(folder / file) for file in files})
 
 
 def write_json(path: Path, content: dict) -> None:
