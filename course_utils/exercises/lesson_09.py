@@ -1,8 +1,10 @@
-"""Exercises of lesson 09: template, cost of a conversation, token budget, retrieval, likelihood, variety."""
+"""Exercises of lesson 09: template, cost, token budget, tuning targets, LoRA, retrieval, likelihood, variety."""
 
 from course_utils.chat.compare import distinct_n, mean_log_prob
 from course_utils.chat.retrieval import retrieve_reply
 from course_utils.chat.template import fit_to_budget, render_chat
+from course_utils.data.instruction import answer_batch
+from course_utils.exercises import lesson_09_tuning_wrong as tuning_wrong
 from course_utils.exercises import lesson_09_wrong as wrong
 from course_utils.exercises.framework import Exercise
 from course_utils.exercises.lesson_09_checks import (
@@ -13,6 +15,8 @@ from course_utils.exercises.lesson_09_checks import (
     check_render_chat,
     check_retrieve_reply,
 )
+from course_utils.exercises.lesson_09_tuning_checks import check_answer_batch, check_lora
+from course_utils.models.lora import LoraLinear
 
 EXERCISES = [
     Exercise(
@@ -156,6 +160,55 @@ EXERCISES = [
         hints=[
             "Collect the n-grams of all texts in one list, text by text; a set of it holds the different ones.",
             "A text of w words has w - n + 1 n-grams: `tuple(words[i : i + n])`.",
+        ],
+    ),
+    Exercise(
+        "09.7",
+        title="targets on the answer alone",
+        solution=answer_batch,
+        check=check_answer_batch,
+        minutes=15,
+        difficulty=3,
+        wrong=[
+            tuning_wrong.loss_on_the_prompt,
+            tuning_wrong.not_shifted,
+            tuning_wrong.counts_padding,
+            tuning_wrong.without_the_end,
+            tuning_wrong.starts_late,
+            tuning_wrong.starts_early,
+            tuning_wrong.pads_on_the_left,
+            tuning_wrong.reads_the_end,
+            tuning_wrong.reads_minus_100,
+        ],
+        hints=[
+            "Write prompt, answer and end token of one row behind each other. All but the last are read; all but the "
+            "first come next somewhere. Which of these targets belong to the answer?",
+            "Begin with targets full of -100. A prompt of P tokens: the first target that counts stands at P - 1.",
+        ],
+    ),
+    Exercise(
+        "09.8",
+        title="a linear layer with LoRA",
+        solution=LoraLinear,
+        check=check_lora,
+        minutes=15,
+        difficulty=3,
+        wrong=[
+            tuning_wrong.BothRandom,
+            tuning_wrong.BothZero,
+            tuning_wrong.ScaleUpsideDown,
+            tuning_wrong.WithoutScale,
+            tuning_wrong.Exchanged,
+            tuning_wrong.TrainsEverything,
+            tuning_wrong.ForgetsTheBias,
+            tuning_wrong.UpdateAlone,
+            tuning_wrong.MergesWithoutScale,
+            tuning_wrong.MergesInPlace,
+        ],
+        hints=[
+            "`linear.weight` is (outputs, inputs). `linear.requires_grad_(False)` freezes a layer; "
+            "`nn.Parameter(...)` makes what is learned.",
+            "`F.linear(x, A)` is x times A transposed. Two of them give the update; multiply it by alpha / rank.",
         ],
     ),
 ]
