@@ -14,6 +14,7 @@ from course_utils.checkpoints import course_gpt, read_training_log
 from course_utils.config import TrainConfig
 from course_utils.data.language_model import BlockBatches, bits_per_byte
 from course_utils.exercises import lesson_07
+from course_utils.exercises.framework import run_check
 from course_utils.models.gpt import GPT
 from course_utils.models.gpt_config import GPTConfig
 from course_utils.models.language_model import LanguageModelLoss
@@ -102,6 +103,67 @@ def test_groups_of_the_exercise_are_the_librarys():
     for mine, theirs in zip(ours, library, strict=True):
         assert mine["weight_decay"] == theirs["weight_decay"]
         assert [id(p) for p in mine["params"]] == [id(p) for p in theirs["params"]]
+
+
+def split_in_file_order(documents, end_id, num_validation, generator):
+    drawn = set(torch.rand(len(documents), generator=generator).argsort()[:num_validation].tolist())
+    rows = [], []
+    for number, document in enumerate(documents):
+        rows[number in drawn].extend([*document, end_id])
+    return [torch.tensor(row, dtype=torch.int32) for row in rows]
+
+
+def blocks_by_index(ids, starts, context_length):
+    places = torch.tensor(starts)[:, None] + torch.arange(context_length)
+    return ids[places], ids[places + 1]
+
+
+def measures_as_tensors(log_probs, num_bytes):
+    loss = -sum(log_probs) / len(log_probs)
+    return loss, loss.exp(), -log_probs.sum() / math.log(2) / num_bytes
+
+
+def groups_by_name(model, weight_decay):
+    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    other = [p for name, p in named if name.endswith("bias") or "norm" in name]
+    matrices = (p for _, p in named if not any(p is spared for spared in other))
+    return {"weight_decay": weight_decay, "params": matrices}, {"params": other, "weight_decay": 0}
+
+
+def cosine_squared(step, warmup_steps, max_steps, min_share=0.1):
+    progress = torch.tensor((step - warmup_steps) / (max_steps - warmup_steps)).clamp(0, 1)
+    return min(1.0, (step + 1) / warmup_steps) * (min_share + (1 - min_share) * torch.cos(progress * math.pi / 2) ** 2)
+
+
+def accumulate_then_divide(model, batch, num_micro_batches=1):
+    if num_micro_batches > len(batch["targets"]):
+        raise ValueError("too many parts")
+    model.zero_grad()
+    num_targets, total = 0, 0.0
+    for k in range(num_micro_batches):
+        output = model(**{name: tensor[k::num_micro_batches] for name, tensor in batch.items()})
+        (output.loss * output.num_targets).backward()
+        num_targets, total = num_targets + output.num_targets, total + output.loss.item() * output.num_targets
+    for parameter in model.parameters():
+        parameter.grad /= num_targets
+    return total / num_targets
+
+
+@pytest.mark.parametrize(
+    ("exercise_id", "answer"),
+    [
+        ("07.1", split_in_file_order),
+        ("07.2", blocks_by_index),
+        ("07.3", measures_as_tensors),
+        ("07.4", groups_by_name),
+        ("07.5", cosine_squared),
+        ("07.6", accumulate_then_divide),
+    ],
+)
+def test_a_right_answer_may_be_written_another_way(exercise_id, answer):
+    (item,) = [item for item in lesson_07.EXERCISES if item.id == exercise_id]
+    verdict = run_check(item, answer)
+    assert verdict.status == "pass", verdict.message
 
 
 @pytest.mark.parametrize("num_layers", [1, 3])

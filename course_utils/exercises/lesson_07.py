@@ -6,6 +6,7 @@ import torch
 
 from course_utils.exercises import lesson_07_checks as checks
 from course_utils.exercises import lesson_07_wrong as wrong
+from course_utils.exercises import lesson_07_wrong_training as wrong_training
 from course_utils.exercises.framework import Exercise
 from course_utils.training.language_model import accumulate_gradients
 from course_utils.training.schedule import warmup_cosine
@@ -65,6 +66,9 @@ EXERCISES = [
             wrong.runs_documents_together,
             wrong.ends_between_only,
             wrong.other_way_round,
+            wrong.draws_unseeded,
+            wrong.draws_with_replacement,
+            wrong.ends_in_front,
         ],
         hints=[
             "Draw documents, not tokens: `torch.randperm(len(documents), generator=generator)` is a random order.",
@@ -84,6 +88,8 @@ EXERCISES = [
             wrong.one_back,
             wrong.round_the_corner,
             wrong.one_short,
+            wrong.last_left_out,
+            wrong.one_target,
         ],
         hints=[
             "T inputs and T targets, shifted by one, need T + 1 tokens in a row.",
@@ -105,6 +111,11 @@ EXERCISES = [
             wrong.nats_per_byte,
             wrong.bytes_per_token_upside_down,
             wrong.whole_text,
+            wrong.loss_in_bits,
+            wrong.sign_forgotten,
+            wrong.logarithm_twice,
+            wrong.probability_for_perplexity,
+            wrong.multiplies_by_ln_two,
         ],
         hints=[
             "Perplexity undoes the logarithm of the mean, so it needs the same base as the logarithm.",
@@ -120,13 +131,18 @@ EXERCISES = [
         difficulty=2,
         guard=False,  # parameters are handed on as they are
         wrong=[
-            wrong.everything_decays,
-            wrong.norms_decay,
-            wrong.biases_decay,
-            wrong.rest_forgotten,
-            wrong.frozen_too,
-            wrong.found_twice,
-            wrong.decay_built_in,
+            wrong_training.everything_decays,
+            wrong_training.norms_decay,
+            wrong_training.biases_decay,
+            wrong_training.rest_forgotten,
+            wrong_training.frozen_too,
+            wrong_training.found_twice,
+            wrong_training.decay_built_in,
+            wrong_training.groups_swapped,
+            wrong_training.tables_spared,
+            wrong_training.decay_left_to_adamw,
+            wrong_training.named_pairs,
+            wrong_training.as_sets,
         ],
         hints=[
             "You need no names: biases and the weights of norms have one dimension.",
@@ -141,13 +157,18 @@ EXERCISES = [
         minutes=10,
         difficulty=3,
         wrong=[
-            wrong.starts_at_zero,
-            wrong.rises_again,
-            wrong.falls_to_zero,
-            wrong.floor_on_top,
-            wrong.cut_at_the_floor,
-            wrong.jumps_after_warmup,
-            wrong.straight_line,
+            wrong_training.starts_at_zero,
+            wrong_training.rises_again,
+            wrong_training.falls_to_zero,
+            wrong_training.floor_on_top,
+            wrong_training.cut_at_the_floor,
+            wrong_training.jumps_after_warmup,
+            wrong_training.straight_line,
+            wrong_training.quarter_cosine,
+            wrong_training.a_step_early,
+            wrong_training.no_pi,
+            wrong_training.floor_built_in,
+            wrong_training.warmup_too_long,
         ],
         hints=[
             "Progress runs from 0 at step `warmup_steps` to 1 at step `max_steps`, and stays at 1 after that.",
@@ -163,12 +184,18 @@ EXERCISES = [
         difficulty=3,
         guard=False,  # it changes the model's gradients, which is its purpose
         wrong=[
-            wrong.mean_of_means,
-            wrong.never_divides,
-            wrong.counts_positions,
-            wrong.last_part_only,
-            wrong.drops_the_rest,
-            wrong.returns_last_loss,
+            wrong_training.mean_of_means,
+            wrong_training.never_divides,
+            wrong_training.counts_positions,
+            wrong_training.last_part_only,
+            wrong_training.drops_the_rest,
+            wrong_training.returns_last_loss,
+            wrong_training.whole_at_once,
+            wrong_training.parts_of_size,
+            wrong_training.one_backward,
+            wrong_training.steps_too,
+            wrong_training.returns_a_tensor,
+            wrong_training.fewer_parts_silently,
         ],
         hints=[
             "`backward` adds to the gradients that are there. So nothing has to be set to zero between the parts.",
