@@ -469,7 +469,7 @@ print(f"gradients up to {by_hand.abs().max():.2f}; the library's agree within 0.
 # %% [markdown] id="measure-intro"
 # Equal to the last bit: True<!-- claim: same_with_nonsense == True -->, and the library agrees within 0.0001<!-- claim: largest_gap < 1e-4 -->. Yet the prompt does teach: the answer's positions look back at it, so gradients flow through its tokens too.
 #
-# Three measures, on replies of conversations that the model never saw. *Perplexity*, which depends on the tokenizer; so we also give **bits per byte**: the bits of all a reply's tokens divided by its length, where its end counts as one more byte. And the share of sampled answers that end by themselves within 40 tokens.
+# Three measures, on replies of conversations that the model was not trained on. *Perplexity*, which depends on the tokenizer; so we also give **bits per byte**: the bits of all a reply's tokens divided by its length, where its end counts as one more byte. And the share of sampled answers that end by themselves within 40 tokens.
 # The untuned model is measured twice: in our template, and in the format it grew up with, where a new line ends the turn.
 
 
@@ -550,7 +550,7 @@ print(f"AdamW's memory: {memory['full'] / 1e6:.1f} MB for full tuning, {memory['
 print(f"bits per byte: tuned {measured['tuned']['bits per byte']:.2f}, LoRA {measured['LoRA']['bits per byte']:.2f}")
 
 # %% [markdown] id="lora-notice"
-# Equal at the start, exactly: True<!-- claim: same_at_start == True -->; merged, the logits stay within 0.001<!-- claim: merge_gap < 1e-3 -->, so a tuned model is as fast as before. Trained were 24,576 <!-- claim: trained["LoRA"] == 24576 --> numbers of 3,364,992<!-- claim: trained["full"] == 3364992 -->, and AdamW's memory shrank more than 100 <!-- claim: memory["full"] / memory["LoRA"] > 100 --> times. In the same number of steps LoRA gets to
+# Equal at the start, exactly: True<!-- claim: same_at_start == True -->; merged, the logits stay within 0.001<!-- claim: merge_gap < 1e-3 -->, so a merged model is as fast as the untuned one. Trained were 24,576 <!-- claim: trained["LoRA"] == 24576 --> numbers of 3,364,992<!-- claim: trained["full"] == 3364992 -->, and AdamW's memory shrank more than 100 <!-- claim: memory["full"] / memory["LoRA"] > 100 --> times. In the same number of steps LoRA gets to
 # 1.63<!-- claim: measured["LoRA"]["bits per byte"] ~= 1.63 ± 0.02; smoke: > 1.4 --> bits per byte. It does not save arithmetic: both passes still run through the whole model. A longer run of both, 1,200 <!-- claim: recorded_run["settings"]["num_steps"] == 1200 --> steps, was recorded.
 
 # %% id="lora-plot"
@@ -568,7 +568,7 @@ viz.lines(
 )
 
 # %% [markdown] id="lora-plot-notice"
-# Within a hundred steps or so both come near 1.61<!-- claim: recorded_run["own_format"]["bits_per_byte"] ~= 1.61 ± 0.01 -->, what the untuned model had in its own format: that part is form. Later full tuning gets to 1.59<!-- claim: curves["full"][1][-1] ~= 1.59 ± 0.01 -->, LoRA to 1.61<!-- claim: curves["LoRA"][1][-1] ~= 1.61 ± 0.01 -->: little is left to learn. With a larger learning rate full tuning got *worse* on the way: it unlearned what pretraining had taught.
+# Within a hundred steps or so both come near 1.61<!-- claim: recorded_run["own_format"]["bits_per_byte"] ~= 1.61 ± 0.01 -->, what the untuned model had in its own format: that part is form. Later full tuning gets to 1.59<!-- claim: curves["full"][1][-1] ~= 1.59 ± 0.01 -->, LoRA to 1.61<!-- claim: curves["LoRA"][1][-1] ~= 1.61 ± 0.01 -->: little is left to learn. We also tried a larger learning rate: full tuning then got *worse* on the way, and unlearned what pretraining had taught.
 
 # %% [markdown] id="retrieval-title"
 # ## 7. A chatbot that never writes
@@ -690,7 +690,7 @@ viz.bars(
 
 # %% [markdown] id="judge-notice"
 # On these questions SmolLM2 is best by the plain sum, 0.44<!-- claim: accuracy["SmolLM2, sum"] ~= 0.44 ± 0.07; smoke: >= 0; gpu: >= 0.1 -->, before gain, 0.38<!-- claim: accuracy["SmolLM2, gain"] ~= 0.38 ± 0.07; smoke: >= 0; gpu: >= 0.2 -->, and the mean per token, 0.25<!-- claim: accuracy["SmolLM2, per token"] ~= 0.25 ± 0.07; smoke: >= 0; gpu: >= 0.1 -->; ours by gain, 0.50<!-- claim: accuracy["ours, gain"] ~= 0.50 ± 0.19; smoke: >= 0; gpu: >= 0.2 -->; retrieval gets 0.38<!-- claim: accuracy["retrieval"] ~= 0.38 ± 0.07; smoke: >= 0; gpu: >= 0.2 -->. Believe none of it: nearly all whiskers
-# overlap, and most reach down to chance. The judge that knows nothing of dialogue gets 0.62<!-- claim: accuracy["same topic"] ~= 0.62 ± 0.07; smoke: >= 0; gpu: >= 0.5 -->! True replies share their topic with the message, wrong ones come from elsewhere, so the *task* can be solved by topic alone.
+# overlap, and most reach down to chance. The judge that knows nothing of dialogue gets 0.62<!-- claim: accuracy["same topic"] ~= 0.62 ± 0.07; smoke: >= 0; gpu: >= 0.5 -->. True replies share their topic with the message, wrong ones come from elsewhere, so the *task* can be solved by topic alone.
 # Many benchmarks have such a back door; look for it.
 #
 # The cure for whiskers is more questions. The cells above, run with `num_questions = 320` and `num_indexed = 30000` (all that fit; about five minutes), were recorded, our GPT after its longer run. All judges saw the same questions, so we
@@ -735,7 +735,7 @@ low, high = bootstrap_interval([(a - b) / (sum(sizes) / len(sizes)) for a, b in 
 print(f"SmolLM2 minus ours after full tuning: 95% interval {low:+.2f} to {high:+.2f}")
 
 # %% [markdown] id="blind-intro"
-# Ours needs 1.59 <!-- claim: live_bits["ours"] / num_bytes ~= 1.59 ± 0.03; smoke: > 1; gpu: > 1 --> bits per byte here, SmolLM2 1.86<!-- claim: live_bits["SmolLM2"] / num_bytes ~= 1.86 ± 0.02; smoke: > 1; gpu: > 1 -->; on all recorded replies 1.58 <!-- claim: per_byte["full"] ~= 1.58 ± 0.01 --> and 1.78<!-- claim: per_byte["SmolLM2"] ~= 1.78 ± 0.01 -->, far apart. A model forty times smaller predicts these people better: it has read nothing but their like, while SmolLM2 was tuned to be an assistant.
+# Ours needs 1.59 <!-- claim: live_bits["ours"] / num_bytes ~= 1.59 ± 0.03; smoke: > 1; gpu: > 1 --> bits per byte here, SmolLM2 1.86<!-- claim: live_bits["SmolLM2"] / num_bytes ~= 1.86 ± 0.02; smoke: > 1; gpu: > 1 -->; on all recorded replies 1.58 <!-- claim: per_byte["full"] ~= 1.58 ± 0.01 --> and 1.78<!-- claim: per_byte["SmolLM2"] ~= 1.78 ± 0.01 -->, clearly apart. A model forty times smaller predicts these people better: it has read nothing but their like, while SmolLM2 was tuned to be an assistant.
 # The number tells whose *text* a model fits, not whom you would like to talk to.
 #
 # **Your own eyes, blindfolded.** All three bots answer the same test messages. SmolLM2 is told the tone of the others, and answers twice, greedily and sampled. Now you judge: five messages, one answer of each bot, in an order you do not know.
@@ -884,7 +884,7 @@ for name, lengths in copied.items():
 #
 # * **No advice that matters**: on health, law, money, or to a person in need. All three invent or repeat, in a confident voice. Check every claim against a source.
 # * **No decisions about people**, and no pretending to be one: say that a machine writes.
-# * **Privacy.** The training conversations are private talk of real students, jokes and slights included. Whoever has the retrieval bot's store, or the weights, has what went in. To remove somebody, you must train again. What users paste into a prompt is stored as well: keep secrets out.
+# * **Privacy.** The training conversations are talk of real people, slights included. Whoever has the retrieval bot's store, or the weights, has what went in. To remove somebody, you must train again. What users paste into a prompt is stored as well: keep secrets out.
 # * **No trust in refusals.** SmolLM2 was taught some and can be talked round (section 2). What a bot may *do* must be limited outside it.
 
 # %% [markdown] id="summary"
