@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from course_utils.exercises import framework
 from course_utils.exercises import lesson_08 as solutions
 from course_utils.generation import generate, temperature_logits, top_k_filter, top_p_filter
 from course_utils.models.attention import merge_heads, split_heads
@@ -107,3 +108,18 @@ def test_the_memory_formula_counts_the_library_s_cache(model):
     cache_bytes = shown("memory", "cache_bytes")
     assert cache_bytes(config.num_layers, config.d_model, 20) == model.make_cache(1, 20).num_bytes
     assert 3 * cache_bytes(config.num_layers, config.d_model, 20) == model.make_cache(3, 20).num_bytes
+
+
+@pytest.mark.parametrize("item", solutions.EXERCISES, ids=lambda item: item.id)
+def test_each_wrong_answer_is_told_its_own_mistake(item):
+    for answer, misconception in item.wrong_answers():
+        assert framework.evaluate(item, answer).misconception == misconception
+
+
+def test_passing_beams_are_lists_that_the_loop_can_join():
+    item = next(item for item in solutions.EXERCISES if item.id == "08.5")
+
+    def tensors(*inputs):
+        return tuple(torch.tensor(triples) for triples in solutions.beam_step(*inputs))
+
+    assert "as a list of triples" in framework.evaluate(item, tensors).headline

@@ -42,8 +42,8 @@ def beam_step(scores, log_p, eos_id, num_beams):
     """One step of beam search: k beams of total log-probability `scores` (k,), `log_p` (k, V) for their next tokens.
 
     The 2 * num_beams best of all k * V extensions are candidates, triples (score, beam, token), best first. Gives
-    `running`, the first `num_beams` of them that do not end, and `finished`: those that end with `eos_id`, if they are
-    among the first `num_beams`.
+    two lists: `running`, the first `num_beams` of them that do not end, and `finished`, those that end with `eos_id`
+    and are among the first `num_beams`.
     """
     V = log_p.shape[-1]
     best, places = (scores[:, None] + log_p).flatten().topk(2 * num_beams)  # of k * V
@@ -66,10 +66,10 @@ def finish_layer(layer, x, heads):
 
 
 def read_new(model, token_ids, cache=None):
-    """Logits (B, T, V) for ids (B, T) that follow what `cache` holds, and the cache with them added.
+    """Logits (B, T, V) for ids (B, T) that follow what `cache` holds, and a new cache with them added.
 
     A cache is a list with one pair (keys, values) for each layer, (B, H, S, K) each, in the order in which positions
-    were read; None is a beginning.
+    were read; None is a beginning. The cache handed in stays as it is.
     """
     T, start = token_ids.shape[1], 0 if cache is None else cache[0][0].shape[2]
     x = model.token_embedding(token_ids) + model.position_embedding.weight[start : start + T]  # (B, T, D)
@@ -96,6 +96,10 @@ EXERCISES = [
             wrong.reads_the_first,
             wrong.reads_the_prompt_only,
             wrong.reads_the_last_token,
+            wrong.reads_the_one_before_last,
+            wrong.chooses_itself,
+            wrong.gives_probabilities_to_choose,
+            wrong.one_token_too_many,
             wrong.writes_in_front,
             wrong.drops_the_end,
             wrong.never_ends,
@@ -118,6 +122,9 @@ EXERCISES = [
             wrong.softmax_over_the_batch,
             wrong.multiplied,
             wrong.temperature_afterwards,
+            wrong.no_softmax,
+            wrong.values_without_places,
+            wrong.limit_before_temperature,
             wrong.one_too_few,
             wrong.one_too_many,
             wrong.logit_zero,
@@ -142,10 +149,14 @@ EXERCISES = [
             wrong.leaves_nothing,
             wrong.keeps_the_tail,
             wrong.cuts_by_probability,
+            wrong.forgets_the_complement,
+            wrong.marks_stay_sorted,
+            wrong.gathers_the_marks,
             wrong.leaves_it_sorted,
             wrong.sums_over_the_batch,
             wrong.sums_logits,
             wrong.gives_probabilities,
+            wrong.gives_log_probabilities,
         ],
         hints=[
             "Sort, softmax, `cumsum(-1)`. From the least probable up, a token goes while the sum is at most 1 - p.",
@@ -161,13 +172,14 @@ EXERCISES = [
         minutes=10,
         difficulty=3,
         wrong=[
-            wrong.always_divides,
-            wrong.subtracts,
-            wrong.once_per_occurrence,
-            wrong.last_token_alone,
-            wrong.all_rows_alike,
-            wrong.penalises_the_new,
-            wrong.counts_padding,
+            wrong_reading.always_divides,
+            wrong_reading.subtracts,
+            wrong_reading.rules_out,
+            wrong_reading.once_per_occurrence,
+            wrong_reading.last_token_alone,
+            wrong_reading.all_rows_alike,
+            wrong_reading.penalises_the_new,
+            wrong_reading.counts_padding,
         ],
         hints=[
             "Make a table of booleans (B, V) first: is this token in this row's text? `scatter_` fills it.",
@@ -185,6 +197,8 @@ EXERCISES = [
         wrong=[
             wrong_reading.forgets_the_scores,
             wrong_reading.multiplies_logs,
+            wrong_reading.adds_probabilities,
+            wrong_reading.sorted_by_beam,
             wrong_reading.each_beam_alone,
             wrong_reading.grows_the_finished,
             wrong_reading.too_few_candidates,
@@ -211,6 +225,9 @@ EXERCISES = [
             wrong_reading.keeps_only_the_new,
             wrong_reading.sees_everything,
             wrong_reading.mask_from_the_left,
+            wrong_reading.mask_turned_over,
+            wrong_reading.mask_of_numbers,
+            wrong_reading.forgets_the_cache,
             wrong_reading.one_cache_for_all_layers,
         ],
         hints=[
@@ -231,6 +248,8 @@ EXERCISES = [
             wrong_reading.mask_turned_round,
             wrong_reading.mask_as_on_the_right,
             wrong_reading.mask_by_id,
+            wrong_reading.pads_with_zero,
+            wrong_reading.all_of_it_is_text,
             wrong_reading.cuts_to_the_shortest,
         ],
         hints=[

@@ -9,6 +9,8 @@ from course_utils.exercises.expect import expect, expect_close, expect_equal
 from course_utils.models.gpt import GPT
 from course_utils.models.gpt_config import GPTConfig
 
+PROMPT = [3, 4, 1]
+
 
 def toy_model(seed: int = 8):
     """Ids (1, T) to logits (1, T, 7) that depend on every token so far and on its place."""
@@ -33,8 +35,8 @@ def slow_text(model, prompt: list[int], num_new: int, rank: int, eos_id: int | N
     return ids
 
 
-def choose_rank(rank: int):
-    """The `choose` that belongs to `slow_text`: it looks at the last of the ids, too."""
+def choose_rank(rank: int, asked: list):
+    """The `choose` that belongs to `slow_text`: it looks at the last of the ids, too, and notes that it was asked."""
 
     def choose(logits, ids):
         expect(
@@ -42,6 +44,11 @@ def choose_rank(rank: int):
             f"`choose` was given logits of shape {tuple(logits.shape)} and ids of shape {tuple(ids.shape)}.",
             "It wants the logits after the last token, (1, V), and all ids so far, (1, T).",
         )
+        sums = {"probabilities": logits.sum().item(), "log-probabilities": logits.exp().sum().item()}
+        for kind, total in sums.items():
+            message = f"`choose` was given {kind}: they add up to 1."
+            expect(abs(total - 1) > 1e-4, message, "It wants the model's logits as they are. Is softmax its business?")
+        asked.append(ids)
         return logits.scatter(1, ids[:, -1:], -torch.inf).sort(-1, descending=True).indices[:, rank]
 
     return choose
@@ -49,19 +56,22 @@ def choose_rank(rank: int):
 
 def check_loop(continue_text) -> None:
     """Equal to a loop over lists: one token, then six, with another choice, and texts that end early or in time."""
-    model, prompt = toy_model(), [3, 1, 4]
+    model, prompt = toy_model(), PROMPT
     ended = slow_text(model, prompt, 6, 0, None)
     cases = [
         (1, 0, None, "One token: which position's logits speak about what comes next?"),
-        (6, 0, None, "Does the model read everything written so far, and does each token go behind the last?"),
+        (6, 0, None, "Do the model and `choose` see everything written so far? Does each token go behind the last?"),
         (6, 1, None, "Does `choose` decide, with the ids so far?"),
-        (6, 0, ended[5], "The third new token is `eos_id`. It belongs to the text, and nothing follows it."),
-        (2, 0, ended[5], "`max_new_tokens` are new ones, the prompt not counted, and end even without `eos_id`."),
+        (6, 0, ended[6], "The fourth new token is `eos_id`. It belongs to the text, and nothing follows it."),
+        (2, 0, ended[6], "`max_new_tokens` are new ones, the prompt not counted, and end even without `eos_id`."),
     ]
     for num_new, rank, eos_id, question in cases:
         expected = slow_text(model, prompt, num_new, rank, eos_id)
-        got = continue_text(model, torch.tensor([prompt]), num_new, choose_rank(rank), eos_id)
+        asked: list = []
+        got = continue_text(model, torch.tensor([prompt]), num_new, choose_rank(rank, asked), eos_id)
         tried = f"prompt {prompt}, max_new_tokens={num_new}, eos_id={eos_id}"
+        if isinstance(got, torch.Tensor) and got.shape[-1] > len(prompt):
+            expect(len(asked) > 0, "`choose` was never asked.", "Who decides which token comes next?", tried=tried)
         expect_equal(got, torch.tensor([expected]), tried=tried, question=question)
 
 
@@ -77,9 +87,9 @@ def check_top_k(top_k_probabilities) -> None:
     logits = torch.tensor([[1.0, 3.0, -2.0, 0.5, 2.5], [-4.0, -1.0, -3.0, -1.5, -6.0], [0.2, 0.1, 0.4, 0.3, 0.0]])
     tied = torch.tensor([[2.0, 0.0, 2.0, 1.0, 2.0], [0.0, 1.0, -1.0, 1.0, 3.0], [5.0, 4.0, 3.0, 2.0, 1.0]])
     cases = [
-        (logits, 1.0, 5, "Nothing is cut and nothing warmed: plain softmax. Over which dimension do rows add up to 1?"),
+        (logits, 1.0, 5, "Nothing is cut or warmed: softmax. Is each token at its place, do rows add up to 1?"),
         (logits, 0.5, 5, "Below 1 the favourites gain. Is the temperature a divisor, and applied before softmax?"),
-        (logits, 1.0, 3, "Three of five stay in each row, and share all of the probability."),
+        (logits.flip(0), 1.0, 3, "Three of five stay in each row, and share all of the probability."),
         (logits, 2.0, 1, "With top_k = 1 only the largest of each row is left."),
         (tied, 1.0, 2, "What equals the last one kept stays too: no order among equals is made up."),
     ]
@@ -102,16 +112,16 @@ def slow_top_p(row: list[float], top_p: float) -> list[float]:
 def check_top_p(top_p_filter) -> None:
     """Equal to adding one token at a time, most probable first: flat and peaked rows, in any order, several p."""
     sure, flat = [0.01, 0.02, 0.96, 0.01], [0.24, 0.28, 0.22, 0.26]
-    rows = [[0.4, 0.3, 0.2, 0.1], [0.1, 0.3, 0.2, 0.4], sure, flat]
+    rows = [[0.4, 0.3, 0.2, 0.1], [0.2, 0.4, 0.1, 0.3], sure, flat]
     cases = [
         (rows[:1], 0.85, "0.4 + 0.3 is not yet 0.85; 0.2 more is enough. Does the token that crosses the line stay?"),
-        ([sure], 0.5, "One token holds 0.96 alone. The nucleus is never empty: what is left of it here?"),
         (rows[1:2], 0.85, "Each logit must come back to its own token's place: which places are ruled out?"),
+        ([sure], 0.5, "One token holds 0.96 alone. The nucleus is never empty: what is left of it here?"),
         (rows, 0.65, "Each row has a nucleus of its own. Are sums made of probabilities, along the vocabulary?"),
         (rows, 1.0, "p = 1 keeps everything."),
     ]
     for probabilities, top_p, question in cases:
-        shift = 2 + torch.arange(len(probabilities))[:, None]  # of a whole row: it changes no probability
+        shift = 1.5 + torch.arange(len(probabilities))[:, None]  # of a whole row: it changes no probability
         logits = torch.tensor(probabilities).log() + shift
         expected = torch.tensor([slow_top_p(row, top_p) for row in probabilities]) + shift
         tried = f"probabilities {probabilities[0] if len(probabilities) == 1 else probabilities}, top_p = {top_p}"
@@ -155,7 +165,7 @@ def slow_beam_step(scores: list[float], log_p: list[list[float]], eos_id: int, n
 
 def check_beam_step(beam_step) -> None:
     """Equal to sorting all extensions: one beam, three beams, endings that win, and endings that come too late."""
-    g = torch.Generator().manual_seed(2)
+    g = torch.Generator().manual_seed(8)
     eos_id, V = 4, 7
     log_p = torch.randn(3, V, generator=g).mul(2).log_softmax(-1)
     scores = torch.tensor([-1.7, -2.1, -4.6])
@@ -165,16 +175,19 @@ def check_beam_step(beam_step) -> None:
     winning[1, eos_id] = -0.05
     log_p[:, eos_id] = -30.0  # nothing ends
     cases = [
-        (scores[:1], log_p[:1], "One beam: which 3 of its 7 extensions are the most probable?"),
+        (scores[:1], log_p[:1], "One beam, as at the first step: which 3 of its 7 extensions are the most probable?"),
         (scores, log_p, "The score of an extension is the beam's own plus the new token's. Do all beams compete?"),
         (scores, winning, "A text that ends is finished: it is no longer running, and 3 others run on."),
         (scores, late, "An ending counts if it is among the best 3 candidates; here it is not. Is it dropped?"),
     ]
     for s, lp, question in cases:
         expected = slow_beam_step(s.tolist(), lp.tolist(), eos_id, 3)
-        tried = f"{len(s)} beams with scores {[round(x, 2) for x in s.tolist()]}, V = {V}, eos_id = {eos_id}, 3 beams"
-        got = beam_step(s, lp, eos_id, 3)
+        beams = "1 beam with score" if len(s) == 1 else f"{len(s)} beams with scores"
+        tried = f"{beams} {[round(x, 2) for x in s.tolist()]}, V = {V}, eos_id = {eos_id}, num_beams = 3"
+        got = pair(beam_step(s, lp, eos_id, 3))
         for name, mine, right in zip(("running", "finished"), got, expected, strict=True):
+            message = f"Expected {name} as a list of triples, got {describe(mine)}."
+            expect(isinstance(mine, list), message, "Two lists: the loop sorts and joins them.", tried=tried)
             places = [tuple(int(x) for x in triple[1:]) for triple in mine]
             wanted = [triple[1:] for triple in right]
             message = f"Expected {name} as (beam, token) {wanted}, got {places}."
@@ -199,12 +212,13 @@ def check_cache(read_new) -> None:
     token_ids = torch.randint(0, 23, (2, 9), generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         expected = model(token_ids)
-    question = "Without a cache this is the whole model. Does query t see keys 0 to t and no more?"
+    question = "Without a cache this is `read`, all of it. Does query t see keys 0 to t and no more?"
     expect_close(first(read_new(model, token_ids)), expected, tried="9 tokens at once", question=question, atol=1e-4)
     cache, start = None, 0
     for size in (4, 1, 3, 1):
         logits, cache = pair(read_new(model, token_ids[:, start : start + size], cache))
-        tried = f"tokens {start} to {start + size - 1} behind {start} that were read before"
+        which = f"token {start}" if size == 1 else f"tokens {start} to {start + size - 1}"
+        tried = f"{which} behind {start} that were read before" if start else which
         question = "Which positions do the new tokens have, what may each see, and in which order do keys stand?"
         expect_close(logits, expected[:, start : start + size], tried=tried, question=question, atol=1e-4)
         start += size
@@ -230,14 +244,19 @@ def pair(answer) -> tuple:
 
 def check_left_pad(left_pad) -> None:
     """Ids and mask of three prompts and of one; one prompt holds the padding's own id."""
-    for prompts, pad_id in [([[5, 6, 7, 2], [8], [9, 3]], 0), ([[5, 6, 7], [3, 8], [9, 3, 3, 4, 1]], 3), ([[7, 2]], 0)]:
+    at_the_end = "New tokens are put at the right end of a row. What must stand directly before them?"
+    cases = [
+        ([[5, 6, 7, 2], [8], [9, 3]], 0, at_the_end),
+        ([[5, 6, 7], [3, 8], [9, 3, 3, 4, 1]], 3, "Padding has the id 3 here. Is `pad_id` used, and on the left?"),
+        ([[7, 2]], 0, "One prompt needs no padding."),
+    ]
+    for prompts, pad_id, question in cases:
         T, tried = max(map(len, prompts)), f"prompts {prompts}, pad_id = {pad_id}"
         ids, mask = pair(left_pad(prompts, pad_id))
         rows = [[pad_id] * (T - len(prompt)) + prompt for prompt in prompts]
-        question = "New tokens are put at the right end of a row. What must stand directly before them?"
         expect_equal(ids, torch.tensor(rows), tried=tried, question=question)
-        is_mask = isinstance(mask, torch.Tensor) and mask.shape == ids.shape
-        cause = "The mask is a tensor, (B, T) like the ids."
+        is_mask = isinstance(mask, torch.Tensor) and mask.shape == ids.shape and not mask.is_floating_point()
+        cause = "The mask is a tensor of booleans, (B, T) like the ids."
         expect(is_mask, f"Expected a mask like the ids, got {describe(mask)}.", cause, tried=tried)
         places = [[place >= T - len(prompt) for place in range(T)] for prompt in prompts]
         question = "True at tokens, also at a token that is the same as the padding; False at padding alone."

@@ -1,4 +1,4 @@
-"""Wrong answers to the exercises of lesson 08 up to the penalty, each a misconception that its first line names."""
+"""Wrong answers to the exercises of lesson 08 up to top-p, each a misconception that its first line names."""
 
 import torch
 
@@ -30,6 +30,26 @@ def reads_the_prompt_only(model, input_ids, max_new_tokens, choose, eos_id=None)
 def reads_the_last_token(model, input_ids, max_new_tokens, choose, eos_id=None):
     """gives the model its last token alone; without a cache it has forgotten all that came before"""
     return _loop(model, input_ids, max_new_tokens, choose, eos_id, reads=lambda ids, prompt: ids[:, -1:])
+
+
+def reads_the_one_before_last(model, input_ids, max_new_tokens, choose, eos_id=None):
+    """takes the logits of the last token but one: they speak about the last token, which is there already"""
+    return _loop(model, input_ids, max_new_tokens, choose, eos_id, last=-2)
+
+
+def chooses_itself(model, input_ids, max_new_tokens, choose, eos_id=None):
+    """takes the largest logit itself, where `choose` should decide"""
+    return _loop(model, input_ids, max_new_tokens, lambda logits, ids: logits.argmax(-1), eos_id)
+
+
+def gives_probabilities_to_choose(model, input_ids, max_new_tokens, choose, eos_id=None):
+    """takes softmax before `choose`, whose temperature and filters work on logits"""
+    return _loop(model, input_ids, max_new_tokens, lambda logits, ids: choose(logits.softmax(-1), ids), eos_id)
+
+
+def one_token_too_many(model, input_ids, max_new_tokens, choose, eos_id=None):
+    """goes round once too often"""
+    return _loop(model, input_ids, max_new_tokens + 1, choose, eos_id)
 
 
 def writes_in_front(model, input_ids, max_new_tokens, choose, eos_id=None):
@@ -77,6 +97,23 @@ def multiplied(logits, temperature, top_k):
 def temperature_afterwards(logits, temperature, top_k):
     """divides probabilities by the temperature, after softmax"""
     return _top_k(logits, 1.0, top_k) / temperature
+
+
+def no_softmax(logits, temperature, top_k):
+    """returns logits: softmax is missing"""
+    warmed = logits / temperature
+    return warmed.masked_fill(warmed < warmed.topk(top_k, dim=-1).values[:, -1:], -torch.inf)
+
+
+def values_without_places(logits, temperature, top_k):
+    """gives the k largest in their own order; each probability must stand at its token's place"""
+    return (logits / temperature).topk(top_k, dim=-1).values.softmax(-1)
+
+
+def limit_before_temperature(logits, temperature, top_k):
+    """compares warmed logits with a limit taken before the temperature"""
+    warmed = logits / temperature
+    return warmed.masked_fill(warmed < logits.topk(top_k, dim=-1).values[:, -1:], -torch.inf).softmax(-1)
 
 
 def one_too_few(logits, temperature, top_k):
@@ -161,6 +198,27 @@ def cuts_by_probability(logits, top_p):
     return logits.masked_fill((p < 1 - top_p) & (p < p.max(-1, keepdim=True).values), -torch.inf)
 
 
+def forgets_the_complement(logits, top_p):
+    """sorts upwards, but drops the tail while it holds at most p instead of 1 - p"""
+    ordered, order = logits.sort(dim=-1)
+    goes = ordered.softmax(-1).cumsum(-1) <= top_p
+    goes[..., -1] = False
+    return logits.masked_fill(torch.zeros_like(goes).scatter(-1, order, goes), -torch.inf)
+
+
+def marks_stay_sorted(logits, top_p):
+    """rules out places of the sorted row; the marks were not brought back to their tokens"""
+    p = logits.sort(dim=-1, descending=True).values.softmax(-1)
+    return logits.masked_fill(p.cumsum(-1) - p >= top_p, -torch.inf)
+
+
+def gathers_the_marks(logits, top_p):
+    """brings the marks back by `gather`, which sorts them once more; `scatter` undoes the sorting"""
+    ordered, order = logits.sort(dim=-1, descending=True)
+    p = ordered.softmax(-1)
+    return logits.masked_fill((p.cumsum(-1) - p >= top_p).gather(-1, order), -torch.inf)
+
+
 def leaves_it_sorted(logits, top_p):
     """returns sorted logits: they no longer belong to their tokens"""
     return _top_p(logits, top_p, lambda p: p.cumsum(-1) - p >= top_p, back=False)
@@ -185,48 +243,6 @@ def gives_probabilities(logits, top_p):
     return _top_p(logits, top_p, lambda p: p.cumsum(-1) - p >= top_p).softmax(-1)
 
 
-def _used(logits, token_ids, is_token=None) -> torch.Tensor:
-    """How often each token stands in its row's text: (B, V)."""
-    counts = torch.zeros_like(logits)
-    ones = torch.ones_like(token_ids, dtype=logits.dtype) if is_token is None else is_token.to(logits.dtype)
-    return counts.scatter_add(1, token_ids, ones)
-
-
-def _penalised(logits, times, penalty):
-    return torch.where(logits > 0, logits / penalty**times, logits * penalty**times)
-
-
-def always_divides(logits, token_ids, penalty, is_token=None):
-    """divides negative logits too, which makes these tokens more likely"""
-    return torch.where(_used(logits, token_ids, is_token) > 0, logits / penalty, logits)
-
-
-def subtracts(logits, token_ids, penalty, is_token=None):
-    """subtracts the penalty from logits; that is another rule, the presence penalty"""
-    return torch.where(_used(logits, token_ids, is_token) > 0, logits - penalty, logits)
-
-
-def once_per_occurrence(logits, token_ids, penalty, is_token=None):
-    """penalises again for each occurrence"""
-    return _penalised(logits, _used(logits, token_ids, is_token), penalty)
-
-
-def last_token_alone(logits, token_ids, penalty, is_token=None):
-    """looks at the last token only; a loop is longer than that"""
-    return _penalised(logits, (_used(logits, token_ids[:, -1:]) > 0).float(), penalty)
-
-
-def all_rows_alike(logits, token_ids, penalty, is_token=None):
-    """penalises in every row what any row has used"""
-    used = (_used(logits, token_ids, is_token) > 0).any(0, keepdim=True).expand_as(logits)
-    return _penalised(logits, used.float(), penalty)
-
-
-def penalises_the_new(logits, token_ids, penalty, is_token=None):
-    """penalises the tokens that the text does not have"""
-    return _penalised(logits, (_used(logits, token_ids, is_token) == 0).float(), penalty)
-
-
-def counts_padding(logits, token_ids, penalty, is_token=None):
-    """takes padding for text: a token that only fills up is penalised"""
-    return _penalised(logits, (_used(logits, token_ids) > 0).float(), penalty)
+def gives_log_probabilities(logits, top_p):
+    """returns log-probabilities; the logits that stay should be those that came in"""
+    return _top_p(logits, top_p, lambda p: p.cumsum(-1) - p >= top_p) - logits.logsumexp(-1, keepdim=True)

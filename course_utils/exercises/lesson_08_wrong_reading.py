@@ -1,9 +1,61 @@
-"""Wrong answers to the exercises of lesson 08 on beams, the cache and padding; the others are in `lesson_08_wrong`."""
+"""Wrong answers to the exercises of lesson 08 from the penalty on; the others are in `lesson_08_wrong`."""
 
 import torch
 import torch.nn.functional as F
 
 from course_utils.models.attention import merge_heads, split_heads
+
+
+def _used(logits, token_ids, is_token=None) -> torch.Tensor:
+    """How often each token stands in its row's text: (B, V)."""
+    counts = torch.zeros_like(logits)
+    ones = torch.ones_like(token_ids, dtype=logits.dtype) if is_token is None else is_token.to(logits.dtype)
+    return counts.scatter_add(1, token_ids, ones)
+
+
+def _penalised(logits, times, penalty):
+    return torch.where(logits > 0, logits / penalty**times, logits * penalty**times)
+
+
+def always_divides(logits, token_ids, penalty, is_token=None):
+    """divides negative logits too, which makes these tokens more likely"""
+    return torch.where(_used(logits, token_ids, is_token) > 0, logits / penalty, logits)
+
+
+def subtracts(logits, token_ids, penalty, is_token=None):
+    """subtracts the penalty from logits; that is another rule, the presence penalty"""
+    return torch.where(_used(logits, token_ids, is_token) > 0, logits - penalty, logits)
+
+
+def rules_out(logits, token_ids, penalty, is_token=None):
+    """rules used tokens out altogether; a penalty makes them less likely"""
+    return logits.masked_fill(_used(logits, token_ids, is_token) > 0, -torch.inf)
+
+
+def once_per_occurrence(logits, token_ids, penalty, is_token=None):
+    """penalises again for each occurrence"""
+    return _penalised(logits, _used(logits, token_ids, is_token), penalty)
+
+
+def last_token_alone(logits, token_ids, penalty, is_token=None):
+    """looks at the last token only; a loop is longer than that"""
+    return _penalised(logits, (_used(logits, token_ids[:, -1:]) > 0).float(), penalty)
+
+
+def all_rows_alike(logits, token_ids, penalty, is_token=None):
+    """penalises in every row what any row has used"""
+    used = (_used(logits, token_ids, is_token) > 0).any(0, keepdim=True).expand_as(logits)
+    return _penalised(logits, used.float(), penalty)
+
+
+def penalises_the_new(logits, token_ids, penalty, is_token=None):
+    """penalises the tokens that the text does not have"""
+    return _penalised(logits, (_used(logits, token_ids, is_token) == 0).float(), penalty)
+
+
+def counts_padding(logits, token_ids, penalty, is_token=None):
+    """takes padding for text: a token that only fills up is penalised"""
+    return _penalised(logits, (_used(logits, token_ids) > 0).float(), penalty)
 
 
 def _step(totals, eos_id, num_beams, num_candidates=None, ends_within=None, runs=None):
@@ -16,8 +68,13 @@ def _step(totals, eos_id, num_beams, num_candidates=None, ends_within=None, runs
 
 
 def forgets_the_scores(scores, log_p, eos_id, num_beams):
-    """compares the new tokens alone and forgets what their beams have cost so far"""
+    """leaves out what the beams have cost so far: a score is the log-probability of a whole text"""
     return _step(log_p, eos_id, num_beams)
+
+
+def adds_probabilities(scores, log_p, eos_id, num_beams):
+    """adds probabilities of tokens to log-probabilities of beams"""
+    return _step(scores[:, None] + log_p.exp(), eos_id, num_beams)
 
 
 def multiplies_logs(scores, log_p, eos_id, num_beams):
@@ -47,6 +104,12 @@ def too_few_candidates(scores, log_p, eos_id, num_beams):
 def every_ending_counts(scores, log_p, eos_id, num_beams):
     """takes any ending among the 2 * num_beams candidates, also one that was not good enough to run on"""
     return _step(scores[:, None] + log_p, eos_id, num_beams, ends_within=2 * num_beams)
+
+
+def sorted_by_beam(scores, log_p, eos_id, num_beams):
+    """gives the running texts beam by beam instead of the best first"""
+    running, finished = _step(scores[:, None] + log_p, eos_id, num_beams)
+    return sorted(running, key=lambda triple: triple[1]), finished
 
 
 def rows_for_columns(scores, log_p, eos_id, num_beams):
@@ -114,6 +177,21 @@ def mask_from_the_left(model, token_ids, cache=None):
     return _read(model, token_ids, cache, mask=lambda T, S: torch.ones(T, S, dtype=torch.bool).tril())
 
 
+def mask_turned_over(model, token_ids, cache=None):
+    """turns the mask over: True marks the keys that a query may see"""
+    return _read(model, token_ids, cache, mask=lambda T, S: ~torch.ones(T, S, dtype=torch.bool).tril(S - T))
+
+
+def mask_of_numbers(model, token_ids, cache=None):
+    """gives a mask of ones and zeros: numbers are added to the scores, only booleans hide"""
+    return _read(model, token_ids, cache, mask=lambda T, S: torch.ones(T, S).tril(S - T))
+
+
+def forgets_the_cache(model, token_ids, cache=None):
+    """takes no notice of the cache: the new tokens are read as if nothing had come before"""
+    return _read(model, token_ids, None)
+
+
 def one_cache_for_all_layers(model, token_ids, cache=None):
     """gives every layer the keys and values of layer 0"""
     return _read(model, token_ids, cache, source=0)
@@ -151,6 +229,18 @@ def mask_by_id(prompts, pad_id=0):
     """takes every pad_id for padding, also where a prompt holds that token itself"""
     ids, _ = _padded(prompts, pad_id)
     return ids, ids != pad_id
+
+
+def pads_with_zero(prompts, pad_id=0):
+    """pads with 0 whatever `pad_id` is"""
+    ids, lengths = _padded(prompts, 0)
+    return ids, torch.arange(ids.shape[1]) >= ids.shape[1] - lengths[:, None]
+
+
+def all_of_it_is_text(prompts, pad_id=0):
+    """marks padding as text, too"""
+    ids, _ = _padded(prompts, pad_id)
+    return ids, torch.ones_like(ids, dtype=torch.bool)
 
 
 def cuts_to_the_shortest(prompts, pad_id=0):

@@ -26,7 +26,7 @@
 # * write for many prompts at once, and show text as it comes.
 
 # %% [markdown] id="imports-intro"
-# The judge of this lesson is `generate` of `transformers`. Ours, in `course_utils.generation`, is what later lessons use. You write the parts of both. `require` raises a `ValueError` that states a rule and the value that broke it.
+# The judge of this lesson is `generate` of `transformers`. Ours, in `course_utils.generation`, is what later lessons use. You write the parts that both are made of. `require` raises a `ValueError` that states a rule and the value that broke it; no check asks for it.
 
 # %% id="imports"
 from collections import Counter
@@ -184,7 +184,7 @@ print(f"tokens with a probability below 1%: greedy {surprises['greedy']:.0%}, pe
 # %% [markdown] id="loop-notice"
 # The text falls into a **loop**. Of its runs of four tokens, 82% <!-- claim: loop_share ~= 0.82 ± 0.1; smoke: > 0.3; gpu: > 0.2 --> came before; in the real conversation fewer than 15% <!-- claim: human_share < 0.15 -->. And not because the model is sure: a token of the loop gets 0.36 <!-- claim: late_p ~= 0.36 ± 0.15; smoke: > 0.15; gpu: > 0.2 --> on average, and the rest is spread over thousands. Greedy decoding does not see that. The largest wins, however small, and once the last words are those of an earlier place, the next choice is likely to be the one made there.
 #
-# People surprise the model all the time. 47% <!-- claim: surprises["people"] ~= 0.47 ± 0.05; smoke: > 0.2; gpu: > 0.1 --> of their tokens had a probability below 1%, of greedy's none (0% <!-- claim: surprises["greedy"] == 0; gpu: < 0.1 -->). Nobody talks like the most probable text.
+# The person surprises the model all the time. 47% <!-- claim: surprises["people"] ~= 0.47 ± 0.05; smoke: > 0.2; gpu: > 0.1 --> of these tokens had a probability below 1%, of greedy's none (0% <!-- claim: surprises["greedy"] == 0; gpu: < 0.1 -->). Nobody talks like the most probable text.
 
 # %% [markdown] id="sample-intro"
 # ## 3. Draw
@@ -216,7 +216,7 @@ tail_of = {name: 1 - p[next_p.topk(10).indices].sum().item() for name, p in shap
 print("outside of the ten favourites:", {name: round(share, 3) for name, share in tail_of.items()})
 
 # %% [markdown] id="dials-notice"
-# By far more than half. Temperature 0.5 squares all probabilities, so what was small becomes tiny: the tail's share falls from 0.43 <!-- claim: tail_of["as the model says"] ~= 0.43 ± 0.02; gpu: skip --> to 0.01 <!-- claim: tail_of["temperature 0.5"] ~= 0.01 ± 0.01; gpu: skip -->. At 1.5 the tail has 0.81 <!-- claim: tail_of["temperature 1.5"] ~= 0.81 ± 0.02; gpu: skip -->, and a draw is mostly noise.
+# By far more than half. Temperature 0.5 squares all probabilities (and scales them to a sum of 1), so what was small becomes tiny: the tail's share falls from 0.43 <!-- claim: tail_of["as the model says"] ~= 0.43 ± 0.02; gpu: skip --> to 0.01 <!-- claim: tail_of["temperature 0.5"] ~= 0.01 ± 0.01; gpu: skip -->. At 1.5 the tail has 0.81 <!-- claim: tail_of["temperature 1.5"] ~= 0.81 ± 0.02; gpu: skip -->, and a draw is mostly noise.
 #
 # A draw cannot be compared token for token with another draw. Two things can be compared: shares of many draws with probabilities; and, since all three programs draw with `torch.multinomial`, texts that start from the same seed.
 
@@ -271,7 +271,7 @@ print(tokenizer.decode(texts["yours"][0]))
 # %% [markdown] id="nucleus-intro"
 # ## 4. A cut that adapts
 #
-# How large should $k$ be? After "How are" nearly all probability is on one token, and five are too many. After "I like" hundreds of tokens make sense, and five are a gag. **Top-p** adapts: keep the most probable tokens until together they hold the share $p$. This set is the **nucleus**.
+# How large should $k$ be? After "How are" nearly all probability is on one token, and five are too many. After "I like" hundreds of tokens make sense, and five are far too few. **Top-p** adapts: keep the most probable tokens until together they hold the share $p$. This set is the **nucleus**.
 #
 # The token that crosses the line stays. Otherwise the nucleus would hold less than $p$, and where one token holds $p$ by itself it would be empty.
 #
@@ -349,11 +349,11 @@ print(tokenizer.decode(nucleus_text[0]))
 #
 # Which temperature is right? Reading one sample tells little, so we measure many. Three numbers, all on words:
 #
-# * **distinct-2**: of all pairs of neighbouring words in all texts, the share that are different pairs;
+# * **distinct-2**: the number of *different* pairs of neighbouring words in all texts together, divided by the number of pairs;
 # * **repetition inside a text**: the share of a text's pairs that stood in it before;
 # * **self-overlap**: the share of a text's pairs that another text of the same prompt has too, as a mean over pairs of texts. It is the idea of self-BLEU.
 #
-# The baseline is people: as many beginnings of held-out conversations, cut to the same number of tokens. **Guess first:** at which temperature is the model as varied as people are?
+# The baseline is people: as many beginnings of held-out conversations, cut to the same number of tokens. (The model's texts run on behind `<|endoftext|>`, so that all are equally long.) **Guess first:** at which temperature is the model as varied as people are?
 
 # %% id="variety"
 beginnings = [
@@ -394,7 +394,7 @@ viz.lines(
     {name: curve[name] for name in ("inside a text", "between texts")},
     ylabel="share of pairs that are repeated",
     title="... and repetition falls",
-    baseline={"people": of_people["inside a text"]},
+    baseline={"people (inside)": of_people["inside a text"]},
     ax=right,
     **axis,
 )
@@ -405,12 +405,12 @@ for t in (cold, warm, hot):
     print(f"{t}: {tokenizer.decode(samples[t][0])[:150]!r}")
 
 # %% [markdown] id="variety-notice"
-# At temperature 0.3 only 0.24 <!-- claim: measured[cold]["distinct-2"] ~= 0.24 ± 0.1; smoke: < 0.6; gpu: < 1 --> of all pairs are different ones, and at 1.0 it is 0.91 <!-- claim: measured[warm]["distinct-2"] ~= 0.91 ± 0.05; smoke: > 0.7; gpu: <= 1 -->. People: 0.90 <!-- claim: of_people["distinct-2"] ~= 0.90 ± 0.03; smoke: > 0.8; gpu: > 0.8 -->. So the model is about as varied as people are where nothing was reshaped, at temperature 1. That is no accident. Training made its probabilities match how often people chose each token, so an honest draw is as varied as people.
+# At temperature 0.3 only 0.24 <!-- claim: measured[cold]["distinct-2"] ~= 0.24 ± 0.1; smoke: < 0.6; gpu: < 1 --> of all pairs are different ones, and at 1.0 it is 0.91 <!-- claim: measured[warm]["distinct-2"] ~= 0.91 ± 0.05; smoke: > 0.7; gpu: <= 1 -->. People: 0.90 <!-- claim: of_people["distinct-2"] ~= 0.90 ± 0.03; smoke: > 0.8; gpu: > 0.8 -->. So the model is about as varied as people are where nothing was reshaped, at temperature 1. That is hardly an accident. Training pulls its probabilities towards how often people chose each token, so a plain draw is about as varied as they are.
 #
 # But read the three samples. The cold one is fluent and says nothing. The one at 1.0 has people's variety without their sense: each token drawn from the tail is followed by more text about it. At 1.5 the variety is higher than people's, and it is noise. **Variety is not quality**; it only shows when one is missing. In practice one draws a little below 1, or cuts the tail: both trade variety for sense.
 
 # %% [markdown] id="penalty-intro"
-# Another cure for loops leaves the rest of the distribution alone. A **repetition penalty** makes tokens that the text already holds less likely: it divides their logits by the penalty. Careful with the sign. A negative logit, divided by 2, *grows*. So negative logits are multiplied by it.
+# Another cure for loops leaves the rest of the distribution alone. A **repetition penalty** makes tokens that the text already holds, prompt included, less likely: it divides their logits by the penalty. That is the formula of the paper. Careful with the sign: a negative logit, divided by 2, *grows*. So programs multiply negative logits instead.
 #
 # ### Exercise 08.4
 # Write it. `is_token` is False at padding, which is no text; without it, all positions count.
@@ -444,7 +444,7 @@ print("always the same tokens:", penalty_equal)
 # %% [markdown] id="beams-intro"
 # ## 6. Look further ahead: beam search
 #
-# Greedy takes the best next token and may miss the best *text*: a likely first word can lead nowhere. The text of the highest probability cannot be found by trying all, there are $V^n$ of $n$ tokens. **Beam search** keeps the $k$ best beginnings, the beams. Each step extends all of them by every token, which makes $k \cdot V$ candidates, and keeps the best $k$ again.
+# Greedy takes the best next token and may miss the best *text*: a likely first word can lead nowhere. The text of the highest probability cannot be found by trying all: there are $V^n$ of $n$ tokens. **Beam search** keeps the $k$ best beginnings, the beams. Each step extends all of them by every token, which makes $k \cdot V$ candidates, and keeps the best $k$ again.
 #
 # The score of a text is its log-probability, a sum: $\log p(x_1) + \log p(x_2 \mid x_1) + \ldots$ A text that ends leaves the race and is kept aside. Since every further token makes the sum smaller, texts of different lengths are compared after dividing by a power of their length, the **length penalty** $\alpha$: $\;\text{score} = \log p(x) / n^{\alpha}$.
 #
@@ -454,7 +454,7 @@ print("always the same tokens:", penalty_equal)
 # %% id="ex5" exercise="08.5"
 
 # %% [markdown] id="beams-loop-intro"
-# The loop around it, for one prompt. It stops when no running text can overtake the worst of the $k$ finished ones any more. At the last step everything ends.
+# The loop around it, for one prompt. It stops when $k$ texts are finished and the best running one, scored as if it ended now, is no better than the worst of them. With $\alpha = 0$ that is exact. With $\alpha > 0$ it is a rule of thumb, since a longer text could still catch up. `transformers` has the same rule, and so the texts can be equal. At the last step everything ends.
 
 
 # %% id="beams-loop"
@@ -568,7 +568,9 @@ lengths = {name: result[2] for name, result in results.items()}
 distinct = {name: result[3] for name, result in results.items()}
 
 # %% [markdown] id="dull-notice"
-# The order is the opposite of what "better" would be. (These are few replies: chance moves the table by some tenths.) People's replies get -4.1 <!-- claim: log_p["people"] ~= -4.1 ± 0.1; smoke: < -2; gpu: < -2 --> nats per token, plain draws not far from them (a difference below 0.8 <!-- claim: abs(log_p["people"] - log_p["draw"]) < 0.8; smoke: < 2; gpu: < 2 -->). Greedy gets more than 1.5 <!-- claim: log_p["greedy"] - log_p["people"] > 1.5; smoke: > 0.5; gpu: > 0.5 --> nats more than people, and beams more than greedy: +0.27 <!-- claim: log_p["4 beams"] - log_p["greedy"] ~= 0.27 ± 0.2; smoke: > -0.3; gpu: > -0.5 -->. So beam search does its job. It finds what the model thinks most probable, and that is a platitude that fits everywhere: distinct-2 falls from people's 0.97 <!-- claim: distinct["people"] ~= 0.97 ± 0.02; smoke: > 0.9; gpu: > 0.9 --> to less than 0.4 <!-- claim: distinct["4 beams"] < 0.4; smoke: < 0.9; gpu: < 0.95 -->.
+# The most probable replies are the dullest. (These are few replies: chance moves the table by some tenths.) People's replies get -4.1 <!-- claim: log_p["people"] ~= -4.1 ± 0.1; smoke: < -2; gpu: < -2 --> nats per token, plain draws not far from them (a difference below 0.8 <!-- claim: abs(log_p["people"] - log_p["draw"]) < 0.8; smoke: < 2; gpu: < 2 -->). Greedy gets more than 1.5 <!-- claim: log_p["greedy"] - log_p["people"] > 1.5; smoke: > 0.5; gpu: > 0.5 --> nats more than people, and beams more than greedy: +0.27 <!-- claim: log_p["4 beams"] - log_p["greedy"] ~= 0.27 ± 0.2; smoke: > -0.3; gpu: > -0.5 -->.
+#
+# So beam search does its job. It finds what the model thinks most probable, and that is a platitude that fits everywhere: distinct-2 falls from people's 0.97 <!-- claim: distinct["people"] ~= 0.97 ± 0.02; smoke: > 0.9; gpu: > 0.9 --> to less than 0.4 <!-- claim: distinct["4 beams"] < 0.4; smoke: < 0.9; gpu: < 0.95 -->. (More words lower this share too. But greedy's replies are about as long as people's, and stay below 0.5 <!-- claim: distinct["greedy"] < 0.5; smoke: < 0.95; gpu: < 0.95 -->.)
 #
 # The last row shows why the length penalty is there. The most probable reply as a whole is short: each token costs, so α = 0 says little, at fewer than 0.8 <!-- claim: lengths["4 beams, α = 0"] / lengths["people"] < 0.8; smoke: < 1.2; gpu: < 1.2 --> times people's tokens. Divided by length, long ones win again: the default gives 22 <!-- claim: lengths["4 beams"] ~= 22 ± 3; smoke: > 5; gpu: > 3 --> tokens, where people use 14 <!-- claim: lengths["people"] ~= 14 ± 1; smoke: > 3; gpu: > 3 -->. In a weak model the cheapest long text is a loop.
 #
@@ -615,7 +617,7 @@ print("the whole model in three pieces:", torch.allclose(read(gpt, prompt_ids), 
 # %% id="ex6" exercise="08.6"
 
 # %% [markdown] id="cache-check-intro"
-# Is it exact? Read a text at once and in parts, and write a text with your cache: each step reads one token. The mask of one new token is all True: it sees everything.
+# Is it exact? Write a text with your cache. The first step reads the prompt, each later one a single token, and its mask is all True: it sees everything before it.
 
 
 # %% id="cache-check"
@@ -645,7 +647,7 @@ print("transformers with and without its cache, the same tokens:", theirs[0].tol
 # %% [markdown] id="cost-intro"
 # Token for token the same (True <!-- claim: cache_identical == True -->), and logits within 0.001 <!-- claim: cache_difference < 1e-3; gpu: < 1e-2 -->: other sums in another order, so not the last bit. The cache is no approximation.
 #
-# What does it save? Without it, token $n$ costs a pass over $n$ positions: $n^2 / 2$ in all. With it, one position each. We take the time at every token. **Guess first:** what shapes will the two curves have?
+# What does it save? Without it, the token behind $n$ others costs a pass over $n$ positions, and a text of $N$ tokens about $N^2 / 2$ in all. With it, one position each. We take the time at every token. **Guess first:** what shapes will the two curves have?
 
 # %% id="cost"
 elapsed = {}
@@ -677,7 +679,7 @@ positions = sum(text_lengths) - len(text_lengths), cost_length - 1
 print(f"positions read: {positions[0]:,} without, {positions[1]:,} with")
 
 # %% [markdown] id="cost-notice"
-# A straight line, and a curve that bends upwards: without a cache the last tenth of the text took more than 1.5 <!-- claim: late_over_early > 1.5; smoke: > 0.7; gpu: > 0.7 --> times as long as the first. At the end the cache is ahead by a factor of more than 3 <!-- claim: cost_ratio > 3; smoke: > 1.2; gpu: > 1.2 -->. Counted in positions it would be 129 <!-- claim: positions[0] / positions[1] ~= 129 ± 5; smoke: skip; gpu: skip -->. Time falls less, because a pass over one position is not that much cheaper than over a hundred: all weights must be fetched from memory either way.
+# A straight line, and a curve that bends upwards: without a cache the last tenth of the text took more than 1.5 <!-- claim: late_over_early > 1.5; smoke: > 0.7; gpu: > 0.7 --> times as long as the first. At the end the cache is ahead by a factor of more than 3 <!-- claim: cost_ratio > 3; smoke: > 1.2; gpu: > 1.2 -->. Counted in positions it would be 128 <!-- claim: positions[0] / positions[1] ~= 128 ± 1; smoke: skip; gpu: skip -->. Time falls less, because a pass over one position is not that much cheaper than over a hundred: all weights must be fetched from memory, and every operation started, either way. (The line is not quite straight: a new query still looks at all keys. In short texts that is little beside the rest.)
 #
 # The price is memory: for each layer and position, a key and a value of width $D$ (less with shared heads, lesson 06), for each text in the batch.
 
@@ -707,7 +709,7 @@ for name, num_bytes in full.items():
     print(f"{name:24} {num_bytes / 1e6:9,.1f} MB for one full context")
 
 # %% [markdown] id="memory-notice"
-# Formula and all three caches agree to the byte: True <!-- claim: by_formula == yours == library == theirs_bytes == True -->. Our model's full context takes 1.6 <!-- claim: full["this model"] / 1e6 ~= 1.6 ± 0.05; gpu: skip --> MB. For GPT-3 it is 9,664 <!-- claim: full["GPT-3, 2 bytes a number"] / 1e6 ~= 9664 ± 1 --> MB, almost ten gigabytes for a single conversation. What limits a server is often this, not the weights.
+# Formula and all three caches agree to the byte: True <!-- claim: by_formula == yours == library == theirs_bytes == True -->. Our model's full context takes 1.6 <!-- claim: full["this model"] / 1e6 ~= 1.6 ± 0.05; gpu: skip --> MB. For GPT-3 it is 9,664 <!-- claim: full["GPT-3, 2 bytes a number"] / 1e6 ~= 9664 ± 1 --> MB, almost ten gigabytes for a single conversation. A server stores the weights once, but a cache for each conversation, and so it is often the cache that limits how many it can hold.
 
 # %% [markdown] id="batch-intro"
 # ## 8. Many prompts, and text as it comes
@@ -754,7 +756,7 @@ right_distance = (after_padding - after_prompt).abs().sum(-1) / 2  # total varia
 print("distance from the right distribution:", [round(d, 2) for d in right_distance.tolist()])
 
 # %% [markdown] id="stream-intro"
-# The two padded prompts are off by more than 0.1 <!-- claim: right_distance[:2].min().item() > 0.1 --> in total variation; the longest, which has no padding, is right.
+# The two padded prompts are off by more than 0.1 <!-- claim: right_distance[:2].min().item() > 0.1 --> in total variation (half of all absolute differences, from 0 to 1); the longest, which has no padding, is right.
 #
 # **Streaming** shows tokens when they are chosen. `stream` is `generate` as a generator, and gives the same tokens. A reader waits for the first token instead of the last.
 
@@ -820,7 +822,7 @@ for name, call in bad_calls.items():
 # * Greedy decoding fell into a loop, though the model was not sure of it. Temperature, top-k and top-p reshaped the distribution; top-p adapted to how sure the model was, where no single k could.
 # * Drawn at temperature 1 the texts were as varied as people's, though not as sensible. Variety is a symptom, not quality.
 # * Beam search found more probable texts than people write, and they were generic. The most probable reply as a whole was a short one.
-# * The key/value cache changed no token. It turned quadratic work into linear work, and costs memory for every position of every text.
+# * The key/value cache changed no token. It turned a quadratic number of positions read into a linear one, and costs memory for every position of every text.
 # * Prompts are padded on the left, tokens are streamed with incomplete bytes held back.
 #
 # The formula to keep: a cache takes $2 \cdot \texttt{num\_layers} \cdot S \cdot D$ numbers for each text.
