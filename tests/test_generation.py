@@ -226,7 +226,7 @@ RIGHT = torch.tensor([[1, 1, 1, 0, 0]])
         ({"attention_mask": RIGHT * 2}, "1 or True at tokens"),
         ({"temperature": 0}, "above 0 .for greedy decoding leave it out.*got 0"),
         ({"temperature": -1.0}, "got -1.0"),
-        ({"top_k": 0}, "top_k is a whole number from 1; got 0"),
+        ({"top_k": 0}, "top_k is a whole number from 1, or None to keep all; got 0"),
         ({"top_k": 32}, "top_k must be from 1 to the vocabulary's 31.*got 32"),
         ({"top_p": 0.0}, "top_p must be above 0"),
         ({"top_p": 1.5}, "got 1.5"),

@@ -2,7 +2,8 @@
 
 The rules are those of transformers' `generate(num_beams=k)`, token for token: 2k candidates a step, so that k
 unfinished ones remain whatever ends; finished texts compete by log-probability per token (`length_penalty` 1.0); and a
-prompt is done when no unfinished beam can overtake its k finished texts any more.
+prompt is done when its best unfinished beam, if it ended now, would not beat its k finished texts. That is a rule of
+thumb unless `length_penalty` is 0: a longer text may have a better mean.
 
 Letters: B prompts, k beams of each, c candidates of each, V entries of the vocabulary.
 """

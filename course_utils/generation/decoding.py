@@ -37,7 +37,11 @@ class Choice:
         if self.temperature is not None:
             temperature_logits(nothing, self.temperature)
         if self.top_k is not None:
-            require(isinstance(self.top_k, int) and self.top_k >= 1, "top_k is a whole number from 1", self.top_k)
+            require(
+                isinstance(self.top_k, int) and self.top_k >= 1,
+                "top_k is a whole number from 1, or None to keep all",
+                self.top_k,
+            )
         if self.top_p is not None:
             top_p_filter(nothing, self.top_p)
         require(self.repetition_penalty > 0, "repetition_penalty must be above 0", self.repetition_penalty)

@@ -54,7 +54,8 @@ def repetition_logits(
     """Make tokens that are in the text already less likely: logits (B, V), text (B, T), padding False in `is_token`.
 
     Positive logits are divided by `penalty`, negative ones multiplied, once however often a token occurs. Above 1
-    discourages repetition. Keskar et al. 2019, section 4.1. Raises ValueError unless penalty > 0.
+    discourages repetition. After Keskar et al. 2019, section 4.1, who divide all logits; the sign rule is that of
+    programs since, as a negative logit divided would become more likely. Raises ValueError unless penalty > 0.
     """
     require(penalty > 0, "repetition_penalty must be above 0 (1.0 changes nothing)", penalty)
     is_used = torch.zeros_like(logits, dtype=torch.bool)  # (B, V)
