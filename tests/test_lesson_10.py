@@ -15,6 +15,7 @@ from course_utils.data.language_model import END_OF_TEXT
 from course_utils.data.sentiment import CLASS_NAMES, Split, Tweet
 from course_utils.data.tokenizers import BytePairEncoding
 from course_utils.exercises import lesson_10 as solutions
+from course_utils.exercises import lesson_10_checks as checks
 from course_utils.generation.labels import label_log_probs, label_scores, read_prefix
 from course_utils.models import costs
 from course_utils.models.gpt import GPT
@@ -95,6 +96,14 @@ def test_a_run_goes_on_where_it_was_stopped(tokenizer, monkeypatch, tmp_path, ca
 def test_the_solution_is_the_library_s_formula_for_gpt2():
     config = GPTConfig.gpt2(vocab_size=31, d_model=24, num_layers=3, num_heads=6, d_ff=44, context_length=16)
     assert solutions.training_flops(config, 7) == costs.training_flops(config, 7)
+
+
+@pytest.mark.parametrize("number", [float, np.int64, np.float64])
+def test_right_numbers_of_other_kinds_are_accepted(number):
+    checks.check_flops(lambda config, T: number(solutions.training_flops(config, T)))
+    checks.check_gigabytes(number(25))
+    checks.check_fit(lambda *args: [np.float64(value) for value in laws.fit_power_law(*args)])
+    checks.check_budget(lambda *args: [number(value) for value in laws.chinchilla_optimal(*args)])
 
 
 def test_the_floor_of_the_lesson_is_the_library_s():

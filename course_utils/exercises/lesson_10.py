@@ -3,6 +3,7 @@
 from course_utils.data.few_shot import draw_examples
 from course_utils.exercises import lesson_10_checks as checks
 from course_utils.exercises import lesson_10_wrong as wrong
+from course_utils.exercises import lesson_10_wrong_prompts as wrong_prompts
 from course_utils.exercises.framework import Exercise
 from course_utils.generation.labels import label_scores
 from course_utils.models.gpt_config import GPTConfig
@@ -37,6 +38,10 @@ EXERCISES = [
             wrong.scores_alone,
             wrong.whole_context,
             wrong.half_hidden,
+            wrong.whole_text,
+            wrong.attention_of_each_head,
+            wrong.four_times_as_wide,
+            wrong.without_projection,
         ],
         hints=[
             "Count multiplications of one layer first: four matrices of D x D, two of D x d_ff, T keys and T values.",
@@ -59,6 +64,8 @@ EXERCISES = [
             (23.2, "divides by 1024 three times; a gigabyte is 10⁹ bytes, a gibibyte 2³⁰"),
             (49.8, "takes 8 bytes a number; float32 has 32 bits, which are 4 bytes"),
             (199.4, "counts bits: 8 of them are a byte"),
+            (24_921_779_200, "gives bytes; divide by 10⁹ for gigabytes"),
+            (24_921.8, "gives megabytes; a gigabyte has a thousand of them"),
         ],
         hints=["Weight, gradient, first moment, second moment: four numbers of 4 bytes for each parameter."],
     ),
@@ -77,6 +84,10 @@ EXERCISES = [
             wrong.factor_left_as_logarithm,
             wrong.bases_mixed,
             wrong.first_and_last,
+            wrong.floor_added,
+            wrong.axes_swapped,
+            wrong.exponent_first,
+            wrong.one_base_each,
         ],
         hints=[
             "log(loss - floor) = log(factor) - exponent * log(size): a line. Which number is its slope?",
@@ -95,6 +106,8 @@ EXERCISES = [
             wrong.turned_round,
             wrong.root_forgotten,
             wrong.forward_only,
+            wrong.price_forgotten,
+            wrong.ratio_afterwards,
             wrong.twenty_built_in,
             wrong.parameters_alone,
         ],
@@ -108,13 +121,18 @@ EXERCISES = [
         minutes=10,
         difficulty=2,
         wrong=[
-            wrong.from_the_test_set,
-            wrong.from_validation,
-            wrong.as_they_come,
-            wrong.class_by_class,
-            wrong.always_the_same,
-            wrong.new_every_time,
-            wrong.with_repeats,
+            wrong_prompts.from_the_test_set,
+            wrong_prompts.from_validation,
+            wrong_prompts.as_they_come,
+            wrong_prompts.class_by_class,
+            wrong_prompts.same_turn,
+            wrong_prompts.shots_of_each_class,
+            wrong_prompts.rounded_down,
+            wrong_prompts.list_shuffled,
+            wrong_prompts.fewer_without_a_word,
+            wrong_prompts.always_the_same,
+            wrong_prompts.new_every_time,
+            wrong_prompts.with_repeats,
         ],
         hints=[
             "`random.Random(seed)` draws the same for the same seed; `rng.sample(items, k)` draws without repeats.",
@@ -129,11 +147,15 @@ EXERCISES = [
         minutes=10,
         difficulty=2,
         wrong=[
-            wrong.summed,
-            wrong.first_token_alone,
-            wrong.mean_of_probabilities,
-            wrong.likeliest_token,
-            wrong.always_row_zero,
+            wrong_prompts.summed,
+            wrong_prompts.first_token_alone,
+            wrong_prompts.mean_of_probabilities,
+            wrong_prompts.likeliest_token,
+            wrong_prompts.always_row_zero,
+            wrong_prompts.probabilities,
+            wrong_prompts.every_row_every_token,
+            wrong_prompts.last_token_alone,
+            wrong_prompts.as_a_loss,
         ],
         hints=[
             "Row r of `log_probs[c]` is about token r of label c: pick one entry of each row with `gather`.",

@@ -1,6 +1,8 @@
 """Checks of lesson 10. Oracles: torch's own counter on real models, sums written out, a search by halves."""
 
+import itertools
 import math
+import numbers
 
 import torch
 import torch.nn.functional as F
@@ -34,25 +36,27 @@ def check_flops(training_flops) -> None:
         ({"d_ff": 17}, 7),
         ({"d_model": 10, "context_length": 20}, 9),
     ]:
-        config = GPTConfig(**SIZES | changes)
+        sizes = SIZES | changes
+        config = GPTConfig(**sizes)
         got, expected = training_flops(config, T), counted_flops(config, T)
-        expect(type(got) in (int, float), f"Expected a number, got {describe(got)}.", "Did you forget `return`?")
+        is_number = isinstance(got, numbers.Real) and not isinstance(got, bool)
+        expect(is_number, f"Expected a number, got {describe(got)}.", "Return one number: the operations of a token.")
         expect(
             got == expected,
             f"torch counted {expected:,} operations a token, you count {got:,}: {got / expected:.3f} times as many.",
             "A layer multiplies by four matrices of D x D and two of D x d_ff, with T keys and T values; the output "
             "layer by one of D x V. Each multiplication brings an addition. What does the way back cost?",
-            tried=f"{config!r}, T = {T}",
+            tried=f"GPTConfig({', '.join(f'{name}={size}' for name, size in sizes.items())}), T = {T}",
         )
 
 
 def check_gigabytes(gigabytes) -> None:
     """1,557,611,200 parameters with a gradient and two moments each, 4 bytes a number: 24.9 GB."""
     question = "How many numbers does training keep for each parameter, and how many bytes has each?"
-    is_number = isinstance(gigabytes, int | float)
+    is_number = isinstance(gigabytes, numbers.Real) and not isinstance(gigabytes, bool)
     expect(is_number, f"Expected a number, got {describe(gigabytes)}.", "Write the gigabytes as a plain number.")
     is_right = abs(gigabytes - 1_557_611_200 * 16 / 1e9) < 0.5
-    expect(is_right, f"About {gigabytes:.0f} GB is not what training keeps.", question)
+    expect(is_right, f"About {gigabytes:,.0f} GB is not what training keeps.", question)
 
 
 def line_by_sums(x: list[float], y: list[float]) -> tuple[float, float]:
@@ -96,16 +100,19 @@ def check_budget(chinchilla_optimal) -> None:
         N = size_by_halves(flops, ratio)
         tried = f"flops = {flops:.3g}, tokens_per_parameter = {ratio:g}"
         got = chinchilla_optimal(flops, ratio)
-        is_pair = isinstance(got, tuple | list) and len(got) == 2
-        expect(is_pair, f"Expected a pair, got {describe(got)}.", "Return parameters and tokens, in this order.")
-        costs = f"You answered N = {got[0]:.4g} and D = {got[1]:.4g}: {got[1] / got[0]:.3g} tokens per parameter, and "
-        costs += f"6 N D is {6 * got[0] * got[1] / flops:.3g} times the budget."
-        is_right = math.isclose(got[0], N, rel_tol=1e-3) and math.isclose(got[1], ratio * N, rel_tol=1e-3)
+        is_pair = isinstance(got, tuple | list) and len(got) == 2 and all(isinstance(n, numbers.Real) for n in got)
+        order = "Return parameters and tokens, in this order."
+        expect(is_pair, f"Expected a pair of numbers, got {describe(got)}.", order)
+        your_N, your_D = map(float, got)
+        expect(your_N > 0, f"You answered N = {your_N:.4g} parameters.", order, tried=tried)
+        costs = f"You answered N = {your_N:.4g} and D = {your_D:.4g}: {your_D / your_N:.3g} tokens per parameter, and "
+        costs += f"6 N D is {6 * your_N * your_D / flops:.3g} times the budget."
+        is_right = math.isclose(your_N, N, rel_tol=1e-3) and math.isclose(your_D, ratio * N, rel_tol=1e-3)
         expect(is_right, costs, question, tried=tried)
 
 
 def check_examples(draw_examples) -> None:
-    """From the training split alone, without repeats, classes even, order mixed; the seed decides, and nothing else."""
+    """From the training split alone, no repeats, classes even, order mixed; the seed decides; too few are an error."""
     parts = [
         [Tweet(f"{part} {label}.{i}", label) for label in range(3) for i in range(11)]
         for part in ("train", "validation", "test")
@@ -118,19 +125,47 @@ def check_examples(draw_examples) -> None:
         expect(again == draws[3], same, "Do you make `random.Random(seed)` inside the function?")
         differs = any(draw != draws[0] for draw in draws)
         expect(differs, "Six seeds drew the same examples.", "Does the seed reach the random numbers?")
-    in_blocks = all([t.label for t in draw] == sorted(t.label for t in draw) for draw in draws)
-    labels = [tweet.label for tweet in draws[0]]
+    check_order([[tweet.label for tweet in draw] for draw in draws])
+    check_too_few(draw_examples, split)
+
+
+def check_order(orders: list[list[int]]) -> None:
+    """The labels of six prompts of 12: not class after class in all of them, and not one order for all seeds."""
     question = "A model leans towards the labels it has read last. Are the examples shuffled at the end?"
-    expect(not in_blocks, f"Each draw is sorted by class: {labels}.", question)
+    num_changes = [sum(a != b for a, b in itertools.pairwise(order)) for order in orders]
+    expect(any(changes > 2 for changes in num_changes), f"Each draw has class after class: {orders[0]}.", question)
+    is_varied = any(order != orders[0] for order in orders)
+    expect(is_varied, f"The labels come in the same order for every seed: {orders[0]}.", question)
+
+
+def check_too_few(draw_examples, split: Split) -> None:
+    """Twelve examples of three classes, one of which has three texts: a ValueError."""
+    few = [t for t in split.train if t.label != 2] + [t for t in split.train if t.label == 2][:3]
+    short = Split(few, split.validation, split.test, class_names=split.class_names)
+    try:
+        got = draw_examples(short, 12, 0)
+    except ValueError:
+        return
+    counts = [sum(tweet.label == label for tweet in got) for label in range(3)]
+    expect(
+        False,
+        f"A class has only 3 training texts, 12 examples need 4 of it. Expected a ValueError, got {counts} per class.",
+        "`rng.sample(items, k)` raises one where there are fewer than k; a slice does not. Which do you use?",
+        tried="num_shots = 12, three classes with 11, 11 and 3 training texts",
+    )
 
 
 def check_one_draw(draw_examples, split: Split, num_shots: int, seed: int) -> list[Tweet]:
     """One draw: number, origin, repeats and balance; returns it."""
     tried = f"num_shots = {num_shots}, seed = {seed}"
+    before = list(split.train)
     got = draw_examples(split, num_shots, seed)
+    is_kept = split.train == before
+    expect(is_kept, "Your function changed the order of `split.train`.", "Do you shuffle the list itself?", tried=tried)
     is_list = isinstance(got, list) and all(isinstance(tweet, Tweet) for tweet in got)
     expect(is_list, f"Expected a list of tweets, got {describe(got)}.", "Return the tweets themselves.", tried=tried)
-    expect(len(got) == num_shots, f"Expected {num_shots} examples, got {len(got)}.", tried=tried)
+    question = "`num_shots` counts the examples of all classes together. What if the classes do not divide it?"
+    expect(len(got) == num_shots, f"Examples wanted: {num_shots}, drawn: {len(got)}.", question, tried=tried)
     for name in ("test", "validation"):
         leaked = [tweet.text for tweet in got if tweet in getattr(split, name)]
         question = "Who judges on a text must not show its label in the prompt. Which split may examples come from?"

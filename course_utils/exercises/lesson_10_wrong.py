@@ -1,17 +1,14 @@
-"""Wrong answers to the exercises of lesson 10. Each stands for one misconception, named by its first line."""
-
-import random
+"""Wrong answers to exercises 10.1 to 10.4. Each stands for one misconception, named by its first line."""
 
 import numpy as np
-import torch
 
 from course_utils.models import costs
 
 
-def _flops(config, T, times=6, head=1, table=0, attention=2.0):
+def _flops(config, T, times=6, head=1, table=0, attention=2.0, square=4, d_ff=None):
     """The right count, with one of its factors changed."""
     D = config.d_model
-    layer = 4 * D * D + 2 * D * config.d_ff + attention * T * D
+    layer = square * D * D + 2 * D * (d_ff or config.d_ff) + attention * T * D
     multiplications = config.num_layers * layer + head * D * config.vocab_size
     multiplications += table * D * (config.vocab_size + config.context_length)
     return int(times * multiplications)
@@ -53,13 +50,33 @@ def without_attention(config, T):
 
 
 def scores_alone(config, T):
-    """counts the comparison with T keys and forgets adding up T values"""
+    """counts T D for attention: adding up T values costs as much again, and torch counts what the mask hides too"""
     return _flops(config, T, attention=1)
 
 
 def whole_context(config, T):
     """takes the longest text there may be instead of the T tokens there are"""
     return _flops(config, config.context_length)
+
+
+def whole_text(config, T):
+    """counts all T tokens of the text; one of them is asked for"""
+    return T * _flops(config, T)
+
+
+def attention_of_each_head(config, T):
+    """multiplies attention by the number of heads; they share the width D, so together they cost T D, twice"""
+    return _flops(config, T, attention=2 * config.num_heads)
+
+
+def four_times_as_wide(config, T):
+    """takes 4 D for the feed-forward layer's width; `config.d_ff` has it, and need not be 4 D"""
+    return _flops(config, T, d_ff=4 * config.d_model)
+
+
+def without_projection(config, T):
+    """counts three D x D matrices; behind query, key and value there is attention's output layer"""
+    return _flops(config, T, square=3)
 
 
 def half_hidden(config, T):
@@ -110,6 +127,30 @@ def first_and_last(sizes, losses, floor=0.0):
     return float(np.exp(y[0] - slope * x[0])), float(-slope)
 
 
+def floor_added(sizes, losses, floor=0.0):
+    """adds the floor; the losses have it already, and it has to come off"""
+    slope, intercept = np.polyfit(np.log(sizes), np.log(np.asarray(losses) + floor), 1)
+    return float(np.exp(intercept)), float(-slope)
+
+
+def axes_swapped(sizes, losses, floor=0.0):
+    """gives `np.polyfit` the losses as x and the sizes as y"""
+    slope, intercept = np.polyfit(np.log(np.asarray(losses) - floor), np.log(sizes), 1)
+    return float(np.exp(intercept)), float(-slope)
+
+
+def exponent_first(sizes, losses, floor=0.0):
+    """returns the exponent first; the factor comes first"""
+    slope, intercept = np.polyfit(np.log(sizes), np.log(np.asarray(losses) - floor), 1)
+    return float(-slope), float(np.exp(intercept))
+
+
+def one_base_each(sizes, losses, floor=0.0):
+    """takes logarithms of sizes and losses to different bases, which changes the slope"""
+    slope, intercept = np.polyfit(np.log10(sizes), np.log(np.asarray(losses) - floor), 1)
+    return float(np.exp(intercept)), float(-slope)
+
+
 def twenty_tokens_in_all(flops, tokens_per_parameter=20.0):
     """takes 20 for the number of tokens; it is the number for each parameter, so more parameters need more tokens"""
     return flops / (6 * tokens_per_parameter), tokens_per_parameter
@@ -133,6 +174,18 @@ def forward_only(flops, tokens_per_parameter=20.0):
     return N, tokens_per_parameter * N
 
 
+def price_forgotten(flops, tokens_per_parameter=20.0):
+    """spends N D = C; each parameter costs 6 operations for each token"""
+    N = (flops / tokens_per_parameter) ** 0.5
+    return N, tokens_per_parameter * N
+
+
+def ratio_afterwards(flops, tokens_per_parameter=20.0):
+    """pays for N tokens and then reads 20 N; the 20 belongs under the root too"""
+    N = (flops / 6) ** 0.5
+    return N, tokens_per_parameter * N
+
+
 def twenty_built_in(flops, tokens_per_parameter=20.0):
     """always takes 20, whatever ratio is asked for"""
     N = (flops / 120) ** 0.5
@@ -142,76 +195,3 @@ def twenty_built_in(flops, tokens_per_parameter=20.0):
 def parameters_alone(flops, tokens_per_parameter=20.0):
     """returns the parameters and forgets the tokens"""
     return (flops / (6 * tokens_per_parameter)) ** 0.5
-
-
-def _draw(pool, num_shots, rng, num_classes, is_mixed=True):
-    pools = [rng.sample([t for t in pool if t.label == label], -(-num_shots // num_classes)) for label in range(num_classes)]  # fmt: skip # noqa: E501
-    rng.shuffle(pools)
-    chosen = [tweet for row in zip(*pools, strict=True) for tweet in row][:num_shots]
-    return rng.sample(chosen, num_shots) if is_mixed else sorted(chosen, key=lambda tweet: tweet.label)
-
-
-def from_the_test_set(split, num_shots, seed):
-    """draws from the test set: the prompt then shows answers that the model is judged on"""
-    return _draw(split.test, num_shots, random.Random(seed), len(split.class_names))
-
-
-def from_validation(split, num_shots, seed):
-    """draws from the validation set, which is for choosing between prompts"""
-    return _draw(split.validation, num_shots, random.Random(seed), len(split.class_names))
-
-
-def as_they_come(split, num_shots, seed):
-    """draws from all training texts at once: a class may be missing from the prompt by chance"""
-    return random.Random(seed).sample(split.train, num_shots)
-
-
-def class_by_class(split, num_shots, seed):
-    """leaves the examples sorted by class: the last label in the prompt is always the same"""
-    return _draw(split.train, num_shots, random.Random(seed), len(split.class_names), is_mixed=False)
-
-
-def always_the_same(split, num_shots, seed):
-    """takes the same examples whatever the seed: one draw, whose luck nobody can see"""
-    return _draw(split.train, num_shots, random.Random(0), len(split.class_names))
-
-
-def new_every_time(split, num_shots, seed):
-    """draws without the seed, so the result cannot be repeated"""
-    return _draw(split.train, num_shots, random.Random(), len(split.class_names))
-
-
-def with_repeats(split, num_shots, seed):
-    """draws with replacement: an example may stand in the prompt twice"""
-    rng, num_classes = random.Random(seed), len(split.class_names)
-    few = [[t for t in split.train if t.label == label] for label in range(num_classes)]
-    return [rng.choice(few[(i + seed) % num_classes]) for i in range(num_shots)]
-
-
-def _picked(log_probs, labels):
-    return [rows.gather(-1, torch.tensor(ids)[:, None])[:, 0] for rows, ids in zip(log_probs, labels, strict=True)]
-
-
-def summed(log_probs, labels):
-    """adds up and never divides: a label of three tokens loses to one of a single token for its length alone"""
-    return torch.stack([tokens.sum() for tokens in _picked(log_probs, labels)])
-
-
-def first_token_alone(log_probs, labels):
-    """looks at the first token of each label; labels that begin alike could not be told apart"""
-    return torch.stack([tokens[0] for tokens in _picked(log_probs, labels)])
-
-
-def mean_of_probabilities(log_probs, labels):
-    """averages probabilities instead of their logarithms: one sure token hides an impossible one"""
-    return torch.stack([tokens.exp().mean().log() for tokens in _picked(log_probs, labels)])
-
-
-def likeliest_token(log_probs, labels):
-    """takes the largest entry of each row, whatever the label's token is"""
-    return torch.stack([rows.max(-1).values.mean() for rows in log_probs])
-
-
-def always_row_zero(log_probs, labels):
-    """reads every token off the first row, as if the model had not read the label's beginning"""
-    return torch.stack([rows[0, torch.tensor(ids)].mean() for rows, ids in zip(log_probs, labels, strict=True)])
