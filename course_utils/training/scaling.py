@@ -111,7 +111,7 @@ class LossSurface(NamedTuple):
 
 
 HOFFMANN = LossSurface(1.69, 406.4, 410.7, 0.34, 0.28)  # Hoffmann et al. 2022, equation 10
-BESIROGLU = LossSurface(1.8172, 482.01, 2085.43, 0.3478, 0.3658)  # the same runs fitted again: Besiroglu et al. 2024
+BESIROGLU = LossSurface(1.8172, 482.01, 2085.43, 0.3478, 0.3658)  # its figure read off and fitted: Besiroglu 2024
 
 
 def chinchilla_optimal(flops: float, tokens_per_parameter: float = 20.0) -> tuple[float, float]:
