@@ -12,6 +12,8 @@ from course_utils.checkpoints import course_gpt, read_training_log
 from course_utils.data import dialogues
 from course_utils.data.dialogues import Exchange
 from course_utils.data.instruction import answer_batch
+from course_utils.exercises import lesson_09_tuning_checks as tuning_checks
+from course_utils.exercises.expect import Failure
 from course_utils.models.gpt import GPT
 from course_utils.models.gpt_config import GPTConfig
 from course_utils.models.language_model import LanguageModelLoss
@@ -91,3 +93,15 @@ def test_the_log_is_whole(asked):
     assert len(asked["items"]) == len(logged_hits()["retrieval"])
     assert log["test_bytes"] == [gpt_dialogue.num_bytes(e.reply) for e in asked["items"]]
     assert {len(bits) for bits in log["test_bits"].values()} == {len(asked["items"])}
+
+
+def test_an_answer_that_writes_into_its_input_spoils_no_later_attempt():
+    def extends_the_prompts(prompts, answers, end_id):
+        for prompt, answer in zip(prompts, answers, strict=True):
+            prompt.extend(answer)
+        return {}
+
+    before = str((tuning_checks.PROMPTS, tuning_checks.ANSWERS))
+    with pytest.raises(Failure):
+        tuning_checks.check_answer_batch(extends_the_prompts)
+    assert str((tuning_checks.PROMPTS, tuning_checks.ANSWERS)) == before

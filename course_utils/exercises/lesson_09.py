@@ -176,6 +176,7 @@ EXERCISES = [
             tuning_wrong.without_the_end,
             tuning_wrong.starts_late,
             tuning_wrong.starts_early,
+            tuning_wrong.one_length_for_all,
             tuning_wrong.pads_on_the_left,
             tuning_wrong.reads_the_end,
             tuning_wrong.reads_minus_100,
@@ -199,6 +200,8 @@ EXERCISES = [
             tuning_wrong.ScaleUpsideDown,
             tuning_wrong.WithoutScale,
             tuning_wrong.Exchanged,
+            tuning_wrong.LayersInstead,
+            tuning_wrong.NoParameters,
             tuning_wrong.TrainsEverything,
             tuning_wrong.ForgetsTheBias,
             tuning_wrong.UpdateAlone,
@@ -207,7 +210,8 @@ EXERCISES = [
         ],
         hints=[
             "`linear.weight` is (outputs, inputs). `linear.requires_grad_(False)` freezes a layer; "
-            "`nn.Parameter(...)` makes what is learned.",
+            "`nn.Parameter(...)` makes what is learned. "
+            "A fresh linear layer is drawn from -1 / sqrt(I) to 1 / sqrt(I).",
             "`F.linear(x, A)` is x times A transposed. Two of them give the update; multiply it by alpha / rank.",
         ],
     ),

@@ -22,8 +22,8 @@ def next_tokens(prompt: list[int], answer: list[int]) -> list[int]:
 
 def check_answer_batch(answer_batch) -> None:
     """Inputs and targets of one example, then of two, which need padding, against a walk along each row."""
-    check_rows(answer_batch, PROMPTS[:1], ANSWERS[:1])
-    check_rows(answer_batch, PROMPTS, ANSWERS)
+    for num_rows in (1, 2):  # copies, since an answer may write into what it is given
+        check_rows(answer_batch, *([list(ids) for ids in rows[:num_rows]] for rows in (PROMPTS, ANSWERS)))
 
 
 def check_rows(answer_batch, prompts: list[list[int]], answers: list[list[int]]) -> None:
@@ -34,11 +34,18 @@ def check_rows(answer_batch, prompts: list[list[int]], answers: list[list[int]])
     T = max(len(prompt) + len(answer) for prompt, answer in zip(prompts, answers, strict=True))
     tried = f"prompts {prompts}, answers {answers}, end token {END}"
     for name, tensor in batch.items():
-        got = tuple(tensor.shape), tensor.dtype
+        kind = tensor.dtype if isinstance(tensor, torch.Tensor) else type(tensor).__name__
         expect(
-            got == ((len(prompts), T), torch.int64),
-            f"{name} has shape {got[0]} and type {got[1]}; ({len(prompts)}, {T}) whole numbers are expected.",
-            "The longest prompt with its answer is read. Must the end token be read, or is it only a target?",
+            kind == torch.int64,
+            f"{name} is of type {kind}; a tensor of whole numbers (torch.int64) is expected.",
+            "Token ids are whole numbers, and the model reads tensors. Where is yours made?",
+            tried=tried,
+        )
+        expect(
+            tensor.shape == (len(prompts), T),
+            f"{name} has shape {tuple(tensor.shape)}; ({len(prompts)}, {T}) is expected.",
+            "The longest prompt with its answer is read, and each position read has an entry in targets. Must the end "
+            "token be read, or is it only a target?",
             tried=tried,
         )
     for b, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
@@ -63,11 +70,13 @@ def check_targets(targets: list[int], expected: list[int], row: str, num_prompt:
     said = f"{row}; its targets are {targets}."
     counted = [t for t, target in enumerate(targets) if target != IGNORED]
     late = [t for t in counted if t >= len(expected)]
-    expect(not late, f"{said} Position {late[:1]} is padding.", "Should padding have targets?", tried=tried)
+    expect(
+        not late, f"{said} Position {min(late, default=None)} is padding.", "Should padding have targets?", tried=tried
+    )
     early = [t for t in counted if t < num_prompt - 1]
     expect(
         not early,
-        f"{said} Position {early[:1]} asks for a token of the prompt.",
+        f"{said} Position {min(early, default=None)} asks for a token of the prompt.",
         f"The prompt has {num_prompt} tokens. Which of its positions is followed by a token of the answer?",
         tried=tried,
     )
@@ -103,18 +112,23 @@ def check_lora(LoraLinear) -> None:
             f"The update is B A, times alpha / r = {alpha / rank:g}. And is the layer's own output added, bias too?"
         )
         expect_close(layer(x).detach(), expected.detach(), tried=tried + ", A and B random", question=question)
-        question = "One matrix for W x and the update together: which factor is missing, or was W changed in place?"
-        expect_close(layer.merged().detach(), weight.double() + update, tried=tried + ": merged()", question=question)
+        question = "Are W, the update B A and its factor all there, and was W left as it is?"
+        expect_close(
+            matrix(layer.merged(), "merged()", tried),
+            weight.double() + update,
+            tried=tried + ": merged()",
+            question=question,
+        )
         same = torch.equal(linear.weight, weight)
-        expect(same, f"After merged() the layer's own weight is another one ({tried}).", "Give back a new matrix.")
+        expect(same, f"merged() changed the weight of the wrapped layer ({tried}).", "Give back a new matrix.")
         check_learning(layer, x, tried)
 
 
 def check_start(layer: nn.Module, x: torch.Tensor, before: torch.Tensor, rank: int, tried: str) -> None:
     """Shapes of A and B, and that nothing has changed yet."""
-    shapes = tuple(tuple(getattr(layer, name, torch.empty(0)).shape) for name in "AB")
+    shapes = [tuple(matrix(getattr(layer, name, None), name, tried).shape) for name in "AB"]
     expect(
-        shapes == ((rank, 5), (7, rank)),
+        shapes == [(rank, 5), (7, rank)],
         f"A and B have shapes {shapes[0]} and {shapes[1]}; ({rank}, 5) and (7, {rank}) are expected.",
         "x has 5 entries. A takes them to r numbers, B takes these to 7.",
         tried=tried,
@@ -130,14 +144,39 @@ def check_start(layer: nn.Module, x: torch.Tensor, before: torch.Tensor, rank: i
     expect(
         sizes[0] > 0 and sizes[1] == 0,
         f"The largest entries at the start are {sizes[0]:.3g} in A and {sizes[1]:.3g} in B; B alone should be zero.",
-        "The gradient of B is made with A, and that of A with B. What do they learn if both are zero?",
+        "Which of the two begins at zero here? (Not both: the gradient of B is made with A, and that of A with B.)",
         tried=tried,
     )
 
 
+def matrix(value, name: str, tried: str) -> torch.Tensor:
+    """The value without its gradient, if it is a tensor; a failure that names it otherwise."""
+    expect(
+        isinstance(value, torch.Tensor),
+        f"{name} is {'missing' if value is None else 'of type ' + type(value).__name__}; a matrix is expected.",
+        "A and B are matrices themselves (nn.Parameter), and merged() gives back a matrix, not a layer.",
+        tried=tried,
+    )
+    return value.detach()
+
+
 def check_learning(layer: nn.Module, x: torch.Tensor, tried: str) -> None:
     """A and B get gradients, and nothing else."""
-    layer(x).square().sum().backward()
+    kinds = {name: type(getattr(layer, name)).__name__ for name in "AB"}
+    expect(
+        set(kinds.values()) == {"Parameter"},
+        f"A is a {kinds['A']} and B is a {kinds['B']}; both should be parameters.",
+        "How does an optimizer find what it has to train?",
+        tried=tried,
+    )
+    loss = layer(x).square().sum()
+    expect(
+        loss.requires_grad,
+        "Nothing can be learned: the output depends on no parameter that is trained.",
+        "Was only the wrapped layer frozen, and does forward use A and B as they are, without detach?",
+        tried=tried,
+    )
+    loss.backward()
     learning = sorted(tuple(p.shape) for p in layer.parameters() if p.requires_grad and p.grad is not None)
     expected = sorted(tuple(p.shape) for p in (layer.A, layer.B))
     expect(

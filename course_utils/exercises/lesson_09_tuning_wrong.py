@@ -58,6 +58,16 @@ def starts_early(prompts, answers, end_id):
     return batch
 
 
+def one_length_for_all(prompts, answers, end_id):
+    """takes the first prompt's length for every row; prompts differ in length"""
+    batch = answer_batch(prompts, answers, end_id)
+    for b, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
+        row = torch.tensor([*prompt, *answer, end_id])
+        start = len(prompts[0])
+        batch["targets"][b, start - 1 : len(row) - 1] = row[start:]
+    return batch
+
+
 def pads_on_the_left(prompts, answers, end_id):
     """pads on the left, as for generation: every answer then looks back at padding"""
     batch = answer_batch(prompts, answers, end_id)
@@ -124,6 +134,30 @@ class Exchanged(LoraLinear):
 
     def forward(self, x):
         return self.linear(x) + self.scale * F.linear(F.linear(x, self.B), self.A)
+
+
+class LayersInstead(LoraLinear):
+    """makes A and B linear layers: their matrices would be `A.weight` and `B.weight`, which nobody looks for"""
+
+    def __init__(self, linear, rank, alpha):
+        super().__init__(linear, rank, alpha)
+        del self.A, self.B
+        self.A = nn.Linear(linear.in_features, rank, bias=False)
+        self.B = nn.Linear(rank, linear.out_features, bias=False)
+        nn.init.zeros_(self.B.weight)
+
+    def forward(self, x):
+        return self.linear(x) + self.scale * self.B(self.A(x))
+
+
+class NoParameters(LoraLinear):
+    """makes A and B plain tensors, which no optimizer finds: wrap them in nn.Parameter"""
+
+    def __init__(self, linear, rank, alpha):
+        super().__init__(linear, rank, alpha)
+        A, B = self.A.detach(), self.B.detach()
+        del self.A, self.B
+        self.A, self.B = A, B
 
 
 class TrainsEverything(LoraLinear):

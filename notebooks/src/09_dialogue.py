@@ -190,7 +190,7 @@ for name, answer in zip(["pasted strings", "safe tokens"], answer_all([pasted_id
     print(f"{name:>15}: {answer}")
 
 # %% [markdown] id="answer-notice"
-# Both times the model plays the pirate. So be clear about what we gained: safe tokens protect the *structure* of the conversation, who said what. Which words a model lets itself be talked into is another matter, called
+# Both times the model plays the pirate. Safe tokens protect the *structure* of the conversation, who said what. Which words a model lets itself be talked into is another matter, called
 # **prompt injection**, and no tokenizer solves it.
 
 # %% [markdown] id="decode-title"
@@ -421,9 +421,9 @@ for prompt, answer in zip(held_prompts, first_answers, strict=False):
 # **Supervised tuning** (Ouyang et al. 2022, their first step) is the training of lesson 07 with another text and one change: the loss counts the *answer* alone. The user's words are given; the bot shall learn to answer them, not to write them. Cross-entropy skips targets of -100.
 #
 # ### Exercise 09.7
-# Make a batch. The end token belongs to the answer: it is how a bot learns to stop. Pad on the right, with the end token as good as any: no position looks to its right, and padding has no target.
+# Make a batch of exchanges. The end token belongs to the answer: it is how a bot learns to stop. Pad on the right, with any token: no position looks to its right, and padding has no target.
 #
-# The table below it shows a short exchange: what is read at each position, and what should come next. **Guess first:** where does the first target stand?
+# The table after the check shows a short exchange: what is read at each position, and what should come next. **Guess first:** where does the first target stand?
 
 # %% id="ex7" exercise="09.7"
 
@@ -469,7 +469,7 @@ print(f"gradients up to {by_hand.abs().max():.2f}; the library's agree within 0.
 # %% [markdown] id="measure-intro"
 # Equal to the last bit: True<!-- claim: same_with_nonsense == True -->, and the library agrees within 0.0001<!-- claim: largest_gap < 1e-4 -->. Yet the prompt does teach: the answer's positions look back at it, so gradients flow through its tokens too.
 #
-# Three measures, on replies of conversations that the model was not trained on. *Perplexity*, which depends on the tokenizer; so we also give **bits per byte**: the bits of all a reply's tokens divided by its length, where its end counts as one more byte. And the share of sampled answers that end by themselves within 40 tokens.
+# Three measures, on replies of conversations that the model was not trained on. *Perplexity*, which depends on the tokenizer; so we also give **bits per byte**: the bits of all a reply's tokens divided by its bytes, where its end counts as one more. And the share of sampled answers that end by themselves within 40 tokens.
 # The untuned model is measured twice: in our template, and in the format it grew up with, where a new line ends the turn.
 
 
@@ -513,7 +513,7 @@ for prompt, answer in zip(held_prompts, answers, strict=False):
     print(f"{pieces.decode(prompt[1:])!r} goes on {pieces.decode(answer.ids)!r}")
 
 # %% [markdown] id="tune-notice"
-# In our template the untuned model needs 1.86<!-- claim: measured["untuned, our template"]["bits per byte"] ~= 1.86 ± 0.02; smoke: > 1.5 --> bits per byte, and few of its answers end; after tuning it needs 1.62<!-- claim: measured["tuned"]["bits per byte"] ~= 1.62 ± 0.02; smoke: > 1.4 -->, and of its answers more than 0.9<!-- claim: measured["tuned"]["end by themselves"] > 0.9; smoke: >= 0 --> end. That looks like learning.
+# In our template the untuned model needs 1.86<!-- claim: measured["untuned, our template"]["bits per byte"] ~= 1.86 ± 0.02; smoke: > 1.5 --> bits per byte, and few of its answers end; after tuning it needs 1.62<!-- claim: measured["tuned"]["bits per byte"] ~= 1.62 ± 0.02; smoke: > 1.4 -->, and more than 0.9<!-- claim: measured["tuned"]["end by themselves"] > 0.9; smoke: >= 0 --> of its answers end. That looks like learning.
 # But in the format it grew up with, the untuned model was at 1.61<!-- claim: measured["untuned, own format"]["bits per byte"] ~= 1.61 ± 0.01; smoke: > 1.4 --> all along, and ended its turns too. These steps taught it whose turn it is and when to stop, and next to nothing about conversation: that came from pretraining. The answers are one turn long now, and as vague as before.
 # (Tuning on many *tasks* does more: large models then follow instructions for tasks they were not tuned on; Wei et al. 2022.)
 #
@@ -551,7 +551,7 @@ print(f"bits per byte: tuned {measured['tuned']['bits per byte']:.2f}, LoRA {mea
 
 # %% [markdown] id="lora-notice"
 # Equal at the start, exactly: True<!-- claim: same_at_start == True -->; merged, the logits stay within 0.001<!-- claim: merge_gap < 1e-3 -->, so a merged model is as fast as the untuned one. Trained were 24,576 <!-- claim: trained["LoRA"] == 24576 --> numbers of 3,364,992<!-- claim: trained["full"] == 3364992 -->, and AdamW's memory shrank more than 100 <!-- claim: memory["full"] / memory["LoRA"] > 100 --> times. In the same number of steps LoRA gets to
-# 1.63<!-- claim: measured["LoRA"]["bits per byte"] ~= 1.63 ± 0.02; smoke: > 1.4 --> bits per byte. It does not save arithmetic: both passes still run through the whole model. A longer run of both, 1,200 <!-- claim: recorded_run["settings"]["num_steps"] == 1200 --> steps, was recorded.
+# 1.63<!-- claim: measured["LoRA"]["bits per byte"] ~= 1.63 ± 0.02; smoke: > 1.4 --> bits per byte. It saves less arithmetic than memory: both passes still run through the whole model, and only the gradients of frozen matrices are left out. LoRA's learning rate is twenty times larger; both were chosen on validation replies. A longer run of both, 1,200 <!-- claim: recorded_run["settings"]["num_steps"] == 1200 --> steps, was recorded.
 
 # %% id="lora-plot"
 curves = {}
@@ -568,7 +568,7 @@ viz.lines(
 )
 
 # %% [markdown] id="lora-plot-notice"
-# Within a hundred steps or so both come near 1.61<!-- claim: recorded_run["own_format"]["bits_per_byte"] ~= 1.61 ± 0.01 -->, what the untuned model had in its own format: that part is form. Later full tuning gets to 1.59<!-- claim: curves["full"][1][-1] ~= 1.59 ± 0.01 -->, LoRA to 1.61<!-- claim: curves["LoRA"][1][-1] ~= 1.61 ± 0.01 -->: little is left to learn. We also tried a larger learning rate: full tuning then got *worse* on the way, and unlearned what pretraining had taught.
+# A hundred steps bring both near 1.61<!-- claim: recorded_run["own_format"]["bits_per_byte"] ~= 1.61 ± 0.01 -->, what the untuned model had in its own format: that part is form. Later full tuning gets to 1.59<!-- claim: curves["full"][1][-1] ~= 1.59 ± 0.01 -->, LoRA to 1.61<!-- claim: curves["LoRA"][1][-1] ~= 1.61 ± 0.01 -->: little is left to learn. (At step 100 the long run was still warming up; our short ones end a little lower.) At a larger learning rate, not shown here, full tuning got *worse* on the way.
 
 # %% [markdown] id="retrieval-title"
 # ## 7. A chatbot that never writes
@@ -610,14 +610,14 @@ for text in ["What kind of music do you like?", "What is your favourite food?", 
 # %% [markdown] id="compare-title"
 # ## 8. Which bot is better?
 #
-# The tempting method is to chat a little and pick the one you like. People who do that find what they hoped for. We try five others, each on messages of the test split, and
+# The tempting method is to chat a little and pick the one you like. We try five others, each on messages of the test split, and
 # ask what each really measures. Retrieval and our GPT have not seen these messages; what SmolLM2 was trained on, we cannot check.
 #
 # **Multiple choice.** A real message, its true reply, and three replies from other conversations: which one does the bot prefer? Guessing gets 25%. A language model prefers the reply with the highest
 # probability, the product of the probabilities of its tokens; so their logarithms add up. Each token lowers that sum, and long replies lose. The mean per token is fairer.
 #
 # ### Exercise 09.5
-# The logits of one forward pass over prompt and reply are all you need. Return the **mean** log-probability of the reply's tokens. Mind which row of the logits speaks about which token.
+# The logits of one forward pass over prompt and reply are all you need. Return the **mean** log-probability of the reply's tokens.
 
 # %% id="ex5" exercise="09.5"
 
@@ -693,7 +693,7 @@ viz.bars(
 # overlap, and most reach down to chance. The judge that knows nothing of dialogue gets 0.62<!-- claim: accuracy["same topic"] ~= 0.62 ± 0.07; smoke: >= 0; gpu: >= 0.5 -->. True replies share their topic with the message, wrong ones come from elsewhere, so the *task* can be solved by topic alone.
 # Many benchmarks have such a back door; look for it.
 #
-# The cure for whiskers is more questions. The cells above, run with `num_questions = 320` and `num_indexed = 30000` (all that fit; about five minutes), were recorded, our GPT after its longer run. All judges saw the same questions, so we
+# The cure for whiskers is more questions. The cells above, run with `num_questions = 320` and `num_indexed = 30000` (more than there are, so all is used; about five minutes), were recorded, our GPT after its longer run. All judges saw the same questions, so we
 # bootstrap the **paired** differences, question by question: what is hard for both then cancels.
 
 # %% id="logged"
@@ -712,7 +712,7 @@ for a, b in zip(leaders, rivals, strict=True):
     print(f"{a} minus {b}: {share[a] - share[b]:+.2f}, 95% interval {lead[a, b][0]:+.2f} to {lead[a, b][1]:+.2f}")
 
 # %% [markdown] id="logged-notice"
-# The ranking has turned: SmolLM2's sum falls to 0.30<!-- claim: share["SmolLM2, sum"] ~= 0.30 ± 0.01 -->. To subtract what a model thinks anyway helps both: 0.49 <!-- claim: share["SmolLM2, gain"] ~= 0.49 ± 0.01 --> instead of 0.36 <!-- claim: share["SmolLM2, per token"] ~= 0.36 ± 0.01 --> for SmolLM2, 0.57 <!-- claim: share["ours, gain"] ~= 0.57 ± 0.01 --> instead of 0.30 <!-- claim: share["ours, per token"] ~= 0.30 ± 0.01 --> for ours, which is then ahead, just. The same weights, asked a better question. Retrieval, with all recorded
+# The ranking has turned: SmolLM2's sum falls to 0.30<!-- claim: share["SmolLM2, sum"] ~= 0.30 ± 0.01 -->. To subtract what a model thinks anyway helps both: 0.49 <!-- claim: share["SmolLM2, gain"] ~= 0.49 ± 0.01 --> instead of 0.36 <!-- claim: share["SmolLM2, per token"] ~= 0.36 ± 0.01 --> for SmolLM2, 0.57 <!-- claim: share["ours, gain"] ~= 0.57 ± 0.01 --> instead of 0.30 <!-- claim: share["ours, per token"] ~= 0.30 ± 0.01 --> for ours, which is then ahead, just. Retrieval, with all recorded
 # replies at hand, gets 0.61<!-- claim: share["retrieval"] ~= 0.61 ± 0.01 -->, not clear of ours. But the topic judge leads them all, so this task cannot say who *converses* better.
 #
 # **Perplexity** needs no wrong replies: how surprising is the true one? In bits per byte, since the tokenizers differ. Retrieval gives no probabilities, so it has no such number.
@@ -797,7 +797,7 @@ viz.bars(
 )
 
 # %% [markdown] id="variety-notice"
-# Greedy, the model says the same things again and again: 0.57<!-- claim: variety["SmolLM2, greedy"] ~= 0.57 ± 0.08; smoke: <= 1; gpu: <= 1 -->. Sampled, the very same weights reach 0.99<!-- claim: variety["SmolLM2"] ~= 0.99 ± 0.06; smoke: <= 1; gpu: <= 1 -->, level with people, and so does ours. So this measure says more about the decoding than about the model. And variety is not quality: random words would score 1.
+# Greedy, SmolLM2 says the same things again and again: 0.57<!-- claim: variety["SmolLM2, greedy"] ~= 0.57 ± 0.08; smoke: <= 1; gpu: <= 1 -->. Sampled, the very same weights reach 0.99<!-- claim: variety["SmolLM2"] ~= 0.99 ± 0.06; smoke: <= 1; gpu: <= 1 -->, level with people, and ours is close. So this measure says more about the decoding than about the model. And variety is not quality: random words would score 1.
 #
 # **Why not compare with the true reply?** Translation is scored by word overlap (BLEU and its relatives). Try that here with a contestant who should be hard to beat: another *person* who answered the very same message. Some messages were sent so often
 # that we have eight or more answers to each.
@@ -842,7 +842,7 @@ viz.bars(
 # %% [markdown] id="talk-title"
 # ## 9. Talk to it
 #
-# Here is the session from section 4, with a window around it: what you type goes on where Ada stopped, now with room for longer answers. Without a live kernel you see the conversation so far instead.
+# Here is the session from section 4, with a window around it: what you type goes on where Ada stopped, now with room for longer answers.
 
 # %% id="talk"
 session.max_new_tokens = 60
@@ -854,7 +854,7 @@ ChatWidget(session)
 #
 # ## 10. What these bots must not be used for
 #
-# Two small measurements first. A question that none of them should answer, put to all three. And **memorisation** (Carlini et al. 2021): the longest run of words that a reply has in common with a single turn of the training conversations. People who never saw those conversations are the baseline: phrases are common property.
+# Two small measurements first. A question that no bot should answer, put to all three. And **memorisation** (Carlini et al. 2021): the longest run of words that a reply has in common with a single turn of the training conversations. The people of the test split are the baseline: phrases are common property (though most of these people talk in the training split too).
 
 
 # %% id="limits" tags=["nbval-ignore-output"]
@@ -877,15 +877,15 @@ for name, lengths in copied.items():
     print(f"{name:>15}: longest copies {sorted(lengths, reverse=True)} of at most ten words")
 
 # %% [markdown] id="limits-notice"
-# None of them says "ask a doctor". Ours and retrieval take any question for small talk: nobody showed them a "no". A reply of ours has on average 5.3 <!-- claim: sum(copied["ours"]) / num_compared ~= 5.3 ± 1.2; smoke: <= 10; gpu: <= 10 --> words in a row in common with a training turn, one of a person who never saw it 3.9<!-- claim: sum(copied["person"]) / num_compared ~= 3.9 ± 0.2; smoke: <= 10; gpu: <= 10 -->. Stock phrases or memory? Ten samples cannot tell; larger models do give training text
-# away, the more readily the more often it was repeated. Retrieval does nothing else.
+# In twenty tokens none says "ask a doctor". Ours and retrieval take any question for small talk: nobody showed them a "no". A reply of ours has on average 5.3 <!-- claim: sum(copied["ours"]) / num_compared ~= 5.3 ± 1.2; smoke: <= 10; gpu: <= 10 --> words in a row in common with a training turn, one of a person 3.9<!-- claim: sum(copied["person"]) / num_compared ~= 3.9 ± 0.2; smoke: <= 10; gpu: <= 10 -->. Stock phrases or memory? Ten samples cannot tell; larger models do give training text
+# away, the more readily the more often it was repeated. Retrieval only copies; its shorter runs are whole short replies.
 #
 # So, plainly:
 #
-# * **No advice that matters**: on health, law, money, or to a person in need. All three invent or repeat, in a confident voice. Check every claim against a source.
+# * **No advice that matters**: on health, law, money, or to a person in need. All three invent or repeat, in a confident voice.
 # * **No decisions about people**, and no pretending to be one: say that a machine writes.
-# * **Privacy.** The training conversations are talk of real people, slights included. Whoever has the retrieval bot's store, or the weights, has what went in. To remove somebody, you must train again. What users paste into a prompt is stored as well: keep secrets out.
-# * **No trust in refusals.** SmolLM2 was taught some and can be talked round (section 2). What a bot may *do* must be limited outside it.
+# * **Privacy.** The training conversations are talk of real people, slights included. Whoever has the retrieval bot's store, or the weights, has what went in. From a store you can delete somebody, from weights only by training again. What users paste into a prompt may be stored as well: keep secrets out.
+# * **No trust in refusals.** What a model was told, a user can often talk it out of (section 2). What a bot may *do* must be limited outside it.
 
 # %% [markdown] id="summary"
 # ## Summary
