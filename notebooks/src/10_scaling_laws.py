@@ -894,7 +894,7 @@ reuse_gain = (
 )
 
 # %% [markdown] id="price-notice"
-# An answer of this GPT costs 12 <!-- claim: price_ratio ~= 12 ± 1; gpu: > 1 --> times the operations of BERT's, *with* the prefix reused. Reading twelve examples again for every tweet costs 12 <!-- claim: reuse_gain ~= 12 ± 1; gpu: > 1 --> times more on top. (In seconds, for three examples: more than 2 <!-- claim: gpt_seconds / bert_seconds > 2; smoke: > 1; gpu: > 0 --> times BERT's.) For GPT-3 an answer takes a thousand times as many operations again. So few-shot prompting saves labels and training, and pays for it with every answer. Where there are labels and many texts to judge, a small model that was fine-tuned is better *and* cheaper.
+# An answer of this GPT costs 12 <!-- claim: price_ratio ~= 12 ± 1; gpu: > 1 --> times the operations of BERT's, *with* the prefix reused. Reading twelve examples again for every tweet costs 12 <!-- claim: reuse_gain ~= 12 ± 1; gpu: > 1 --> times more on top. (In seconds the gap is smaller, since a short text leaves a processor waiting for memory either way: your ratio for three examples is the last line above.) For GPT-3 an answer takes a thousand times as many operations again. So few-shot prompting saves labels and training, and pays for it with every answer. Where there are labels and many texts to judge, a small model that was fine-tuned is better *and* cheaper.
 
 # %% [markdown] id="summary"
 # ## Summary
