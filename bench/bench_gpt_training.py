@@ -9,7 +9,6 @@ The rate falls along a cosine over the time that is left, not over steps, so nei
 
 import contextlib
 import io
-import math
 import statistics
 import tempfile
 import time
@@ -19,7 +18,8 @@ from bench.bench_gpt import matmul_peak, measure, training_flops
 SECONDS = 180.0
 B, T = 16, 128
 SIZE = {"vocab_size": 8000, "d_model": 128, "num_layers": 4, "num_heads": 4, "context_length": T}
-MAX_LR, MIN_SHARE, WARMUP_SHARE = 2e-3, 0.1, 0.05
+MAX_LR, WARMUP_SHARE = 2e-3, 0.05
+TICKS = 10_000  # the time in parts, where the schedule counts steps
 SIZES = {  # name: d_model, num_layers, num_heads; the vocabulary stays
     "1M": (96, 2, 3),
     "2M": (128, 4, 4),
@@ -31,11 +31,10 @@ TOKENS = 2048  # of a batch, whatever the length
 
 
 def share_at(progress: float) -> float:
-    """The share of the peak learning rate when `progress` (0 to 1) of the time is over."""
-    if progress < WARMUP_SHARE:
-        return max(0.02, progress / WARMUP_SHARE)
-    rest = min(1.0, (progress - WARMUP_SHARE) / (1 - WARMUP_SHARE))
-    return MIN_SHARE + (1 - MIN_SHARE) * (1 + math.cos(math.pi * rest)) / 2
+    """The share of the peak learning rate when `progress` (0 to 1) of the time is over: the course's own schedule."""
+    from course_utils.training.schedule import warmup_cosine
+
+    return warmup_cosine(int(progress * TICKS), round(WARMUP_SHARE * TICKS), TICKS)
 
 
 class Clock:
